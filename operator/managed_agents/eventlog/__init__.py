@@ -1,0 +1,1 @@
+"""The append-only event log: one Protocol, a file per backend."""

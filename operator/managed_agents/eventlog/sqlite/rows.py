@@ -1,0 +1,86 @@
+"""Rows to values and back, each with a checksum that every read verifies (F3)."""
+
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from managed_agents.eventlog.errors import DamagedError
+from managed_agents.eventlog.projection import VERSION, Folded, Projection
+from managed_agents.eventlog.records import LoggedEvent
+from managed_agents.eventlog.sqlite.schema import POSITION_BITS
+
+SELECT_EVENTS = "SELECT key, id, type, epoch, processed_at, body, private, sum FROM events"
+EventRow = tuple[int, str, str, int | None, str | None, bytes, bytes | None, int]
+
+
+def key_for(sid: int, position: int) -> int:
+    """Return the key of an event; `position` 0 lies before a session's first."""
+    return sid << POSITION_BITS | position
+
+
+def checksum(event: LoggedEvent) -> int:
+    """Return the checksum of all that a record holds."""
+    head = f"{event.position}\n{event.id}\n{event.type}\n{event.epoch}\n{event.processed_at}\n"
+    return zlib.crc32(event.private or b"", zlib.crc32(event.body, zlib.crc32(head.encode())))
+
+
+def row_for(sid: int, event: LoggedEvent) -> EventRow:
+    """Return the row that stores an event."""
+    key = key_for(sid, event.position)
+    return (key, event.id, event.type, event.epoch, event.processed_at, event.body, event.private, checksum(event))
+
+
+def event_from(session: str, row: Sequence[Any]) -> LoggedEvent:
+    """Return the event of a row. Raises: DamagedError when its checksum fails."""
+    key, event_id, event_type, epoch, processed_at, body, private, stored = row
+    position = key & ((1 << POSITION_BITS) - 1)
+    try:
+        event = LoggedEvent(
+            session=session,
+            position=position,
+            id=event_id,
+            type=event_type,
+            epoch=epoch,
+            processed_at=processed_at,
+            body=body,
+            private=private,
+        )
+        intact = checksum(event) == stored
+    except TypeError:  # a flipped type byte turns a blob into a number
+        intact = False
+    if not intact:
+        raise DamagedError(f"session {session}: the record at position {position} fails its checksum")
+    return event
+
+
+def folded_from(event: LoggedEvent) -> Folded:
+    """Return a stored event as the fold wants it."""
+    private = {} if event.private is None else orjson.loads(event.private)
+    return Folded(
+        position=event.position,
+        at=event.processed_at or "",
+        event=orjson.loads(event.body),
+        internal=private.get("internal"),
+        client="sender" in private,
+        on_receipt=private.get("on_receipt", False),
+    )
+
+
+def projection_row(sid: int, projection: Projection) -> tuple[int, int, int, bytes, int]:
+    """Return the row that stores a projection."""
+    encoded = orjson.dumps(projection)
+    return (sid, projection.head, VERSION, encoded, zlib.crc32(encoded))
+
+
+def projection_from(row: Sequence[Any] | None) -> Projection | None:
+    """Return a stored projection, or null when it must be folded anew: absent, of another version, or damaged."""
+    if row is None:
+        return None
+    head, version, encoded, stored = row
+    if version != VERSION or not isinstance(encoded, bytes) or zlib.crc32(encoded) != stored:
+        return None
+    values = orjson.loads(encoded)
+    projection = Projection(**{**values, "required": tuple(values["required"])})
+    return projection if projection.head == head else None

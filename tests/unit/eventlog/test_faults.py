@@ -1,0 +1,269 @@
+"""What the SQLite backend does when the disk lies, fails or is full (F1-F4)."""
+
+import asyncio
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pytest
+
+from managed_agents.contracts.ids import new_event_id
+from managed_agents.eventlog.errors import DamagedError, UnavailableError, VolumeFullError
+from managed_agents.eventlog.projection import Projection
+from managed_agents.eventlog.records import Slice
+from managed_agents.eventlog.sqlite import SqliteEventLog, open_event_log
+from managed_agents.eventlog.sqlite.schema import require_version
+from managed_agents.eventlog.sqlite.worker import Worker
+from managed_agents.eventlog.store import Append
+from support.requirements import requirement
+
+SESSION, OTHER = "sesn_00000000000000000000000000000001", "sesn_00000000000000000000000000000002"
+
+
+def open_log(directory: Path, failures: list[BaseException] | None = None) -> SqliteEventLog:
+    return open_event_log(directory, on_fatal=(failures if failures is not None else []).append)
+
+
+def nothing(_: Mapping[str, Any], __: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return []
+
+
+async def create(log: SqliteEventLog, session: str) -> None:
+    await log.put({"id": session, "uid": session, "namespace": "n", "name": "s"}, nothing)
+
+
+async def append(log: SqliteEventLog, session: str, text: str = "x") -> int:
+    event = {"type": "user.message", "content": [{"type": "text", "text": text}]}
+    return (await log.append(Append(session=session, events=[event], admit=lambda *_: False, sender={}))).head
+
+
+def execute(directory: Path, sql: str, *bindings: Any) -> None:
+    connection = apsw.Connection(str(directory / "events.sqlite3"))
+    connection.execute(sql, bindings)
+    connection.close()
+
+
+@requirement("I3", "F3")
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE events SET body = replace(body, 'second', 'SECOND') WHERE key & 0xffffffff = 2",
+        "UPDATE events SET processed_at = '2026-01-01T00:00:00.000000Z' WHERE key & 0xffffffff = 2",
+        "UPDATE events SET body = 7 WHERE key & 0xffffffff = 2",
+        "DELETE FROM events WHERE key & 0xffffffff = 2",
+    ],
+)
+async def test_a_damaged_record_makes_its_session_read_only_and_others_serve(tmp_path: Path, damage: str) -> None:
+    log = open_log(tmp_path)
+    await create(log, SESSION)
+    for text in ("first", "second", "third"):
+        await append(log, SESSION, text)
+    await create(log, OTHER)
+    await log.close()
+    execute(tmp_path, damage)
+    log = open_log(tmp_path)
+    heard: list[str | None] = []
+    log.listen(lambda change: heard.append(change.session.damage if change.session else None))
+    assert (await log.session(SESSION)).wanted is True
+    with pytest.raises(DamagedError):
+        await log.read(SESSION, Slice())
+    with pytest.raises(DamagedError):
+        await append(log, SESSION)
+    session = await log.session(SESSION)
+    assert (session.wanted, session.projection.head) == (False, 3)
+    assert heard == [session.damage]
+    assert [event.position for event in await log.read(SESSION, Slice(limit=1))] == [1]
+    assert await append(log, OTHER) == 1
+    assert await log.delete(SESSION) is True
+    await log.close()
+
+
+async def test_a_lost_tail_is_noticed_when_the_session_is_opened(tmp_path: Path) -> None:
+    log = open_log(tmp_path)
+    await create(log, SESSION)
+    for _ in range(3):
+        await append(log, SESSION)
+    await log.close()
+    execute(tmp_path, "DELETE FROM events WHERE key & 0xffffffff = 3")
+    log = open_log(tmp_path)
+    assert "3 were acknowledged" in ((await log.session(SESSION)).damage or "")
+    with pytest.raises(DamagedError):
+        await append(log, SESSION)
+    await log.close()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE projections SET projection = replace(projection, 'idle', 'IDLE')",
+        "UPDATE projections SET version = 0",
+        "DELETE FROM projections",
+    ],
+)
+async def test_a_damaged_or_outdated_projection_is_folded_anew(tmp_path: Path, damage: str) -> None:
+    log = open_log(tmp_path)
+    await create(log, SESSION)
+    await append(log, SESSION)
+    epoch = (await log.take_epoch(SESSION)).epoch
+    idle = {"id": new_event_id(), "type": "session.status_idle", "stop_reason": {"type": "end_turn"}}
+    await log.append(Append(session=SESSION, events=[idle], epoch=epoch))
+    expected = await log.session(SESSION)
+    await log.close()
+    execute(tmp_path, damage)
+    log = open_log(tmp_path)
+    assert await log.session(SESSION) == expected
+    await log.close()
+
+
+@requirement("I1", "F2")
+async def test_every_cut_of_the_wal_opens_with_what_was_acknowledged(tmp_path: Path) -> None:
+    """Copies of database and WAL after each acknowledgement, cut at later bytes, hold all of it, whole (F2)."""
+    live, copies = tmp_path / "live", tmp_path / "copies"
+    log = open_log(live)
+    await create(log, SESSION)
+    acknowledged: list[tuple[int, int]] = []  # size of the WAL, head
+    for number in range(4):
+        head = await append(log, SESSION, f"event {number} " + "x" * 100)
+        acknowledged.append(((live / "events.sqlite3-wal").stat().st_size, head))
+    shutil.copytree(live, copies)
+    await log.close()
+    wal = (copies / "events.sqlite3-wal").read_bytes()
+    database = (copies / "events.sqlite3").read_bytes()
+    start = acknowledged[0][0]
+    for number, cut in enumerate(range(start, len(wal) + 1, 509)):
+        least = max(head for size, head in acknowledged if size <= cut)
+        for garbled in (False, True):
+            tail = bytes(byte ^ 0xFF for byte in wal[cut:]) if garbled else b""
+            directory = tmp_path / f"cut-{number}-{garbled}"
+            directory.mkdir()
+            (directory / "events.sqlite3").write_bytes(database)
+            (directory / "events.sqlite3-wal").write_bytes(wal[:cut] + tail)
+            reopened = open_log(directory)
+            found = [event.position for event in await reopened.read(SESSION, Slice())]
+            assert found == list(range(1, len(found) + 1))
+            assert len(found) >= least
+            assert (await reopened.session(SESSION)).projection.head == len(found)
+            assert await append(reopened, SESSION) == len(found) + 1
+            await reopened.close()
+
+
+class _Failing:
+    """A connection whose COMMIT fails; all else goes to a real one."""
+
+    def __init__(self, error: type[apsw.Error]) -> None:
+        self.real = apsw.Connection(":memory:")
+        self.real.execute("CREATE TABLE t (x)")
+        self.error: type[apsw.Error] | None = error
+        self.commits = 0
+
+    def execute(self, sql: str) -> Any:
+        if sql == "COMMIT":
+            self.commits += 1
+            if self.error is not None:
+                raise self.error("injected")
+        return self.real.execute(sql)
+
+    @property
+    def in_transaction(self) -> bool:
+        return self.real.in_transaction
+
+    def close(self) -> None:
+        self.real.close()
+
+
+class _NoState:
+    def flush(self) -> None: ...
+
+    def committed(self) -> list[Any]:
+        return []
+
+    def rolled_back(self) -> None: ...
+
+
+def worker_on(connection: _Failing, failures: list[BaseException]) -> Worker:
+    worker = Worker(connection, _NoState(), deliver=lambda _: None, on_fatal=failures.append)  # type: ignore[arg-type] # a fake
+    worker.start()
+    return worker
+
+
+@requirement("F4")
+async def test_a_failed_fsync_acknowledges_nothing_and_is_never_retried() -> None:
+    connection, failures = _Failing(apsw.IOError), list[BaseException]()
+    worker = worker_on(connection, failures)
+    results = await asyncio.gather(*(worker.write(lambda: 1) for _ in range(3)), return_exceptions=True)
+    assert [type(result) for result in results] == [UnavailableError] * 3
+    assert ([type(failure) for failure in failures], connection.commits) == ([apsw.IOError], 1)
+    connection.error = None
+    with pytest.raises(UnavailableError):
+        await worker.write(lambda: 1)
+    assert connection.commits == 1
+    await worker.stop()
+
+
+async def test_a_full_volume_refuses_and_recovers() -> None:
+    connection, failures = _Failing(apsw.FullError), list[BaseException]()
+    worker = worker_on(connection, failures)
+    with pytest.raises(VolumeFullError, match="volume is full"):
+        await worker.write(lambda: connection.execute("INSERT INTO t VALUES (1)"))
+    connection.error = None
+    assert await worker.write(lambda: 7) == 7
+    assert await worker.read(lambda: connection.execute("SELECT count(*) FROM t").get) == 0
+    assert failures == []
+    await worker.stop()
+
+
+async def test_calls_that_wait_share_one_transaction() -> None:
+    connection = _Failing(apsw.IOError)
+    connection.error = None
+    worker = worker_on(connection, [])
+    gate = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    release = asyncio.run_coroutine_threadsafe
+
+    def block() -> None:
+        release(gate.wait(), loop).result(5)
+
+    blocking = asyncio.create_task(worker.write(block))
+    await asyncio.sleep(0)
+    waiting = [asyncio.create_task(worker.write(lambda: None)) for _ in range(20)]
+    await asyncio.sleep(0)
+    gate.set()
+    await asyncio.gather(blocking, *waiting)
+    assert connection.commits <= 3
+    await worker.stop()
+
+
+def test_an_old_sqlite_is_refused() -> None:
+    for found in ("3.51.2", "3.45.1"):
+        with pytest.raises(RuntimeError, match=r"3\.51\.3"):
+            require_version(found)
+    require_version("3.51.3")
+    require_version("3.100.0")
+
+
+async def test_a_second_server_on_the_same_volume_is_refused(tmp_path: Path) -> None:
+    log = open_log(tmp_path)
+    with pytest.raises(RuntimeError, match="another server"):
+        open_log(tmp_path)
+    await log.close()
+
+
+async def test_boot_grows_and_the_secret_stays(tmp_path: Path) -> None:
+    log = open_log(tmp_path)
+    boot, secret = log.boot, log.secret
+    await log.close()
+    log = open_log(tmp_path)
+    assert (log.boot, log.secret, len(secret)) == (boot + 1, secret, 32)
+    await log.close()
+
+
+async def test_a_projection_of_a_fresh_session_is_empty(tmp_path: Path) -> None:
+    log = open_log(tmp_path)
+    await create(log, SESSION)
+    session = await log.session(SESSION)
+    now = session.created_at
+    assert session.projection == replace(Projection(), status_since=now, last_at=now)
+    await log.close()
