@@ -1,0 +1,1 @@
+"""The API server: REST and SSE for clients, leases and slices for harnesses, summaries for the operator."""

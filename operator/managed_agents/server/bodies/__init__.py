@@ -1,0 +1,1 @@
+"""Request bodies of Agents and Environments, as strict models."""

@@ -1,0 +1,213 @@
+"""The server as one value: opened, listening, closed in order."""
+
+import asyncio
+import contextlib
+import itertools
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import aiohttp
+import structlog
+
+from managed_agents.contracts.clock import Clock, SystemClock
+from managed_agents.contracts.errors import RetryableError
+from managed_agents.contracts.limits import HEARTBEAT_SECONDS
+from managed_agents.eventlog.sqlite import open_event_log
+from managed_agents.eventlog.sqlite.worker import Fatal
+from managed_agents.eventlog.store import EventLog
+from managed_agents.filestore.store import FileStore, open_file_store
+from managed_agents.kube.access import KubeAccess
+from managed_agents.kube.client import Kube
+from managed_agents.server.app import internal_app, public_app
+from managed_agents.server.context import Context
+from managed_agents.server.kube import KubernetesReviewer, open_client
+from managed_agents.server.listening import listen_internal, listen_public
+from managed_agents.server.metrics import Metrics
+from managed_agents.server.services.api_keys import ApiKeys
+from managed_agents.server.services.authenticator import Authenticator, Reviewer
+from managed_agents.server.services.callers import Callers
+from managed_agents.server.services.collection import API_MANAGER
+from managed_agents.server.services.feed import ChangeFeed
+from managed_agents.server.services.intents import Intents
+from managed_agents.server.services.key_memory import KeyMemory
+from managed_agents.server.services.leases import Leases
+from managed_agents.server.services.limits import Limits
+from managed_agents.server.services.objects import Objects, objects_over
+from managed_agents.server.services.public_sessions import public_sessions
+from managed_agents.server.services.replies import Replies
+from managed_agents.server.services.session_resources import SessionResources
+from managed_agents.server.services.sessions import Sessions
+from managed_agents.server.services.stream_guards import StreamGuards
+from managed_agents.server.services.streams import Streams
+from managed_agents.server.services.turn_timings import TurnTimings
+from managed_agents.server.settings import Settings
+
+SWEEP_SECONDS = 60.0
+"""How long an expired file may still take room."""
+
+REPLIES_SECONDS = 1.0
+"""How long an answer that was delivered stays known as one that may be asked for again, should the server crash."""
+
+ORPHANS_EVERY = 60
+"""Sweeps to one that looks for files of deleted sessions: only a crash leaves them."""
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """A server that listens."""
+
+    context: Context
+    public_url: str
+    internal_url: str
+
+
+@contextlib.asynccontextmanager
+async def running_server(settings: Settings, *, clock: Clock | None = None, on_fatal: Fatal) -> AsyncIterator[Running]:
+    """Open the log, listen on both ports, and take all down in order at the end.
+
+    `on_fatal` is called when the log can no longer store; the process must end then (F4).
+    """
+    the_clock = clock or SystemClock()
+    async with contextlib.AsyncExitStack() as stack:
+        log = open_event_log(settings.data, clock=the_clock, on_fatal=on_fatal)
+        stack.push_async_callback(log.close)
+        files = open_file_store(
+            settings.data / "files",
+            clock=the_clock,
+            file_bytes_max=settings.file_bytes_max,
+            namespace_bytes_max=settings.files_bytes_max,
+            namespace_files_max=settings.files_max,
+        )
+        stack.push_async_callback(files.close)
+        client = await stack.enter_async_context(open_client(settings.ca_path))
+        reviewer = KubernetesReviewer(client, settings.kubernetes_api, settings.token_path)
+        objects = await stack.enter_async_context(_objects(settings))
+        context = build_context(settings, the_clock, log, files, reviewer, objects)
+        context.public_sessions.pending.known(await log.sessions())
+        expiring = asyncio.create_task(_expire_leases(context.leases))
+        stack.push_async_callback(_stop, expiring)
+        stack.push_async_callback(_stop, asyncio.create_task(_sweep_files(context)))
+        stack.push_async_callback(_stop, asyncio.create_task(context.intents.run()))
+        stack.push_async_callback(_stop, asyncio.create_task(context.key_memory.run()))
+        stack.push_async_callback(_stop, asyncio.create_task(_sweep_replies(context)))
+        stack.push_async_callback(_stop, asyncio.create_task(context.guards.run()))
+        stack.push_async_callback(context.replies.close)
+        public = await listen_public(stack, settings, public_app(context))
+        internal = await listen_internal(stack, settings, internal_app(context))
+        stack.callback(_end_connections, context)
+        _log.info("server_ready", public=public, internal=internal, boot=log.boot)
+        yield Running(context=context, public_url=public, internal_url=internal)
+
+
+def build_context(
+    settings: Settings, clock: Clock, log: EventLog, files: FileStore, reviewer: Reviewer, objects: Objects
+) -> Context:
+    """Wire the server's parts onto a log."""
+    metrics = Metrics()
+    feed = ChangeFeed(log.boot)
+    leases = Leases(log, clock, feed)
+    streams = Streams(clock, metrics.dropped_streams.inc, metrics.delivery_seconds.observe)
+    timings = TurnTimings(clock, (log.note_turn, metrics.turn))
+    # The timings first: they read the clock, and a change may have many readers.
+    for listener in (timings.on_change, leases.on_change, streams.on_change, feed.on_change):
+        log.listen(listener)
+    authenticator = Authenticator(reviewer, clock)
+    key_memory = _key_memory(settings, objects)
+    callers = Callers(key_memory.keys, objects.api_keys.reflector.synced.is_set, authenticator, clock)
+    resources = SessionResources(files, clock)
+    sessions = Sessions(log, clock, feed, leases, resources)
+    intents = Intents(log, objects.sessions, resources, clock)
+    metrics.gauge("leases", "Living leases", lambda: len(leases))
+    metrics.gauge("streams", "Open streams", lambda: len(streams))
+    return Context(
+        settings=settings,
+        clock=clock,
+        log=log,
+        files=files,
+        authenticator=authenticator,
+        callers=callers,
+        key_memory=key_memory,
+        limits=Limits(
+            clock=clock,
+            per_minute={
+                "creates": settings.creates_per_minute,
+                "reads": settings.reads_per_minute,
+                "writes": settings.writes_per_minute,
+            },
+            streams_max=settings.streams_max,
+        ),
+        replies=Replies(log=log, clock=clock),
+        feed=feed,
+        leases=leases,
+        sessions=sessions,
+        intents=intents,
+        public_sessions=public_sessions(log, objects, files, clock, intents, sessions),
+        streams=streams,
+        guards=StreamGuards(callers, clock),
+        timings=timings,
+        metrics=metrics,
+        objects=objects,
+    )
+
+
+def _key_memory(settings: Settings, objects: Objects) -> KeyMemory:
+    keys, reflector = ApiKeys(), objects.api_keys.reflector
+    reflector.listen(keys.changed)
+    for manifest in reflector:
+        keys.changed(None, manifest)
+    memory = KeyMemory(keys=keys, reflector=reflector, path=settings.data / "api-keys.json")
+    memory.recall()
+    return memory
+
+
+@contextlib.asynccontextmanager
+async def _objects(settings: Settings) -> AsyncIterator[Objects]:
+    access = KubeAccess(
+        url=settings.kubernetes_api.rstrip("/"),
+        ca=settings.ca_path.read_text() if settings.ca_path is not None else None,
+        token_path=settings.token_path,
+    )
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=64)) as http:
+        objects = objects_over(Kube(http, access, manager=API_MANAGER))
+        async with objects.following():
+            yield objects
+
+
+async def _expire_leases(leases: Leases) -> None:
+    while True:
+        await asyncio.sleep(HEARTBEAT_SECONDS / 2)
+        leases.expire()
+
+
+async def _sweep_files(context: Context) -> None:
+    for number in itertools.count():
+        try:
+            await context.files.expire()
+            if number % ORPHANS_EVERY == 0:
+                living = frozenset(await context.log.sessions())
+                await context.files.remove_orphans(living.__contains__)
+        except (RetryableError, OSError) as error:
+            _log.warning("files_not_swept", reason=str(error))  # the next sweep tries again
+        await asyncio.sleep(SWEEP_SECONDS)
+
+
+async def _sweep_replies(context: Context) -> None:
+    while True:
+        await asyncio.sleep(REPLIES_SECONDS)
+        with contextlib.suppress(RetryableError):  # a full volume: the next sweep tries again
+            await context.replies.sweep()
+
+
+async def _stop(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+def _end_connections(context: Context) -> None:
+    """End what never ends by itself, so that the ports close at once."""
+    context.streams.end_all()
+    context.feed.close()
+    context.leases.end_all()

@@ -1,0 +1,1 @@
+"""What the server decides. No HTTP types here."""

@@ -1,0 +1,220 @@
+"""Leases: at most one living connection of a harness per session, and what is sent down it (design §6)."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Literal
+
+import orjson
+
+from managed_agents.contracts.clock import Clock
+from managed_agents.contracts.errors import ManagedAgentsError
+from managed_agents.contracts.limits import LEASE_LOST_SECONDS
+from managed_agents.eventlog.records import Change, Config, HarnessPod, LoggedEvent
+from managed_agents.eventlog.store import EventLog
+from managed_agents.server.services.feed import ChangeFeed, Waiters
+
+REGISTRATION_SECONDS = 30.0
+"""A Pod that is not registered waits this long for the operator, then its socket closes."""
+
+OUTBOX_MAX = 2000
+"""Frames that wait for a harness; one that reads slower than this loses its lease and reads the log again."""
+
+End = Literal["released", "fenced", "deleted", "lost"]
+
+
+class Lease:
+    """One harness's right to a session, for as long as its connection lives. `epoch` is 0 until it is granted."""
+
+    def __init__(self, session_id: str, pod_uid: str, now: float) -> None:
+        self.session_id = session_id
+        self.pod_uid = pod_uid
+        self.epoch = 0
+        self.last_heartbeat = now
+        self.ended = asyncio.Event()
+        self._head = 0
+        self._outbox: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._early: list[LoggedEvent] = []
+        self._early_config: Config | None = None
+
+    def grant(self, epoch: int, head: int, config: Config) -> None:
+        """Send the lease, then what arrived after its head while it was being granted."""
+        self.epoch, self._head = epoch, head
+        config = self._early_config or config  # which may have been read before the change that came meanwhile
+        self._send(orjson.dumps({"type": "lease", "session": config, "epoch": epoch, "head": head}))
+        early, self._early = self._early, []
+        for event in early:
+            self.event(event)
+
+    def event(self, event: LoggedEvent) -> None:
+        """Send an event that this harness did not append itself."""
+        if self.epoch == 0:
+            self._early.append(event)
+        elif event.position > self._head:
+            self._send(b'{"type":"event","event":%b}' % event.logged())
+
+    def config(self, config: Config) -> None:
+        """Send a changed config."""
+        if self.epoch == 0:
+            self._early_config = config
+        else:
+            self._send(orjson.dumps({"type": "session", "session": config}))
+
+    def end(self, how: End) -> None:
+        """Send the last frame, if there is one for this end, and stop."""
+        if self.ended.is_set():
+            return
+        if how != "lost":
+            self._outbox.put_nowait(orjson.dumps({"type": how}))
+        self._outbox.put_nowait(None)
+        self.ended.set()
+
+    async def frames(self) -> AsyncIterator[bytes]:
+        """Yield the frames to send, until the lease has ended."""
+        while (frame := await self._outbox.get()) is not None:
+            yield frame
+
+    def _send(self, frame: bytes) -> None:
+        if self.ended.is_set():
+            return
+        self._outbox.put_nowait(frame)
+        if self._outbox.qsize() > OUTBOX_MAX:
+            self.end("lost")
+
+
+class Leases:
+    """All living leases of this server."""
+
+    def __init__(self, log: EventLog, clock: Clock, feed: ChangeFeed) -> None:
+        self._log = log
+        self._clock = clock
+        self._feed = feed
+        self._held: dict[str, Lease] = {}
+        self._registrations = Waiters()
+        self.closed = False
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def holder(self, session_id: str) -> str | None:
+        """Return the UID of the Pod that holds a session's lease."""
+        lease = self._held.get(session_id)
+        return None if lease is None or lease.epoch == 0 else lease.pod_uid
+
+    async def acquire(self, pod_uid: str, seconds: float = REGISTRATION_SECONDS) -> Lease | None:
+        """Wait for this Pod's session to be free and take it under a new epoch.
+
+        Null when the Pod has no session it could run for that many seconds; while another Pod holds it, for as long
+        as it takes.
+        """
+        deadline = self._clock.monotonic() + seconds
+        with self._registrations.waiting(pod_uid) as registered:
+            while not self.closed:
+                registered.clear()
+                pod = await self._log.harness_pod(pod_uid)
+                holder = None if pod is None else self._held.get(pod.session_id)
+                if pod is not None and holder is not None and holder.pod_uid != pod_uid:
+                    await holder.ended.wait()
+                    continue
+                lease = None if pod is None else await self._take(pod)
+                if lease is not None:
+                    return lease
+                if pod is not None and pod.session_id in self._held:
+                    continue
+                if not await self._wait(registered, deadline - self._clock.monotonic()):
+                    break
+        return None
+
+    async def _runnable(self, session_id: str) -> bool:
+        try:
+            session = await self._log.session(session_id)
+        except ManagedAgentsError:
+            return False
+        return session.damage is None and session.projection.status != "terminated"
+
+    async def _take(self, pod: HarnessPod) -> Lease | None:
+        """Take the session, unless another Pod did while we looked, or the session cannot run now."""
+        if not await self._runnable(pod.session_id):
+            return None
+        held = self._held.get(pod.session_id)
+        if self.closed or (held is not None and held.pod_uid != pod.pod_uid):
+            return None
+        lease = Lease(pod.session_id, pod.pod_uid, self._clock.monotonic())
+        self._held[pod.session_id] = lease  # before the commit, so that no event between it and the grant is missed
+        if held is not None:
+            held.end("fenced")
+        try:
+            session = await self._log.take_epoch(pod.session_id)
+            config = await self._log.config(pod.session_id)
+            lease.last_heartbeat = self._clock.monotonic()
+            lease.grant(session.epoch, session.projection.head, config)
+        except ManagedAgentsError:
+            return None
+        finally:
+            if not lease.epoch:
+                self.end(lease, "lost")
+        self._feed.notify(pod.session_id)
+        return lease
+
+    async def _wait(self, registered: asyncio.Event, seconds: float) -> bool:
+        """Wait until the operator says anything about a Pod."""
+        try:
+            async with asyncio.timeout(max(seconds, 0)):
+                await registered.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def registered(self, pod_uid: str) -> None:
+        """Tell a waiting Pod that it is registered now."""
+        self._registrations.wake(pod_uid)
+
+    def unregistered(self, pod_uid: str) -> None:
+        """End what a Pod holds: it is gone."""
+        for lease in [lease for lease in self._held.values() if lease.pod_uid == pod_uid]:
+            self.end(lease, "fenced")
+
+    def heartbeat(self, lease: Lease) -> None:
+        """Note that a harness lives."""
+        lease.last_heartbeat = self._clock.monotonic()
+
+    def expire(self) -> None:
+        """End the leases without a heartbeat for too long, on the monotonic clock."""
+        now = self._clock.monotonic()
+        for lease in [lease for lease in self._held.values() if lease.epoch]:
+            if now - lease.last_heartbeat > LEASE_LOST_SECONDS:
+                self.end(lease, "lost")
+
+    def end(self, lease: Lease, how: End) -> None:
+        """End a lease; its session is free at once."""
+        lease.end(how)
+        if self._held.get(lease.session_id) is lease:
+            del self._held[lease.session_id]
+            self._feed.notify(lease.session_id)
+
+    def end_all(self) -> None:
+        """End every lease and every wait for one: the server stops."""
+        self.closed = True
+        self._registrations.wake_all()
+        for lease in list(self._held.values()):
+            self.end(lease, "lost")
+
+    def on_change(self, change: Change) -> None:
+        """Send a change of the log down the lease of its session."""
+        lease = self._held.get(change.session_id)
+        if lease is None:
+            return
+        # The config first: a harness that the events wake then acts on what they tell of.
+        if change.config is not None:
+            lease.config(change.config)
+        for event in change.events:
+            if event.epoch is None:
+                lease.event(event)
+        session = change.session
+        if session is None:
+            self.end(lease, "deleted")
+        elif lease.epoch and session.released and session.epoch == lease.epoch:
+            self.end(lease, "released")
+        elif lease.epoch and (session.epoch > lease.epoch or session.projection.status == "terminated"):
+            self.end(lease, "fenced")
+        elif lease.ended.is_set():
+            self.end(lease, "lost")
