@@ -1,0 +1,1 @@
+"""The Kubernetes operator: observes objects, decides purely, applies thinly."""

@@ -1,0 +1,1 @@
+"""Agents, Environments and ModelProviders: what Sessions refer to. Pure cores and one thin reconciler."""

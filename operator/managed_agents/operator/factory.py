@@ -1,0 +1,186 @@
+"""Wires everything: one place that knows all parts, so that no part has to."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+import aiohttp
+import structlog
+
+from managed_agents.contracts import names
+from managed_agents.contracts.clock import Clock, SystemClock
+from managed_agents.contracts.errors import ManagedAgentsError
+from managed_agents.kube.access import KubeAccess
+from managed_agents.kube.client import Kube
+from managed_agents.kube.resources import SESSIONS
+from managed_agents.operator.announcer import Announcer
+from managed_agents.operator.apply import ClusterEffects, ServerEffects
+from managed_agents.operator.cache import Cache
+from managed_agents.operator.catalog.reconciler import CatalogReconciler
+from managed_agents.operator.controller import Controller
+from managed_agents.operator.feed import Feed
+from managed_agents.operator.health import serve_health
+from managed_agents.operator.keys import Key
+from managed_agents.operator.leader import Leadership
+from managed_agents.operator.metrics import Metrics
+from managed_agents.operator.namespaces import NamespaceReconciler
+from managed_agents.operator.packages.reconciler import PackagesReconciler
+from managed_agents.operator.server_api import ServerApi
+from managed_agents.operator.server_watch import ServerWatch
+from managed_agents.operator.sessions.observe import Observer
+from managed_agents.operator.sessions.reconciler import SessionReconciler
+from managed_agents.operator.settings import Settings
+from managed_agents.operator.summaries import Summaries
+from managed_agents.operator.sweep import Sweeper
+from managed_agents.operator.workqueue import WorkQueue
+
+FIRST_SYNC_SECONDS_MAX = 5.0
+"""The server's view spares repeats at the start; without it we begin all the same."""
+
+log = structlog.get_logger()
+
+RunFramework = Callable[..., Awaitable[None]]
+"""`run(feed, controller, stop=event)`: drives the watches until `stop`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operator:
+    """All parts of one process."""
+
+    kube: Kube
+    cache: Cache
+    summaries: Summaries
+    queue: WorkQueue[Key]
+    feed: Feed
+    controller: Controller
+    sessions: SessionReconciler
+    watch: ServerWatch
+    sweeper: Sweeper
+    leadership: Leadership
+    metrics: Metrics
+    packages: PackagesReconciler
+
+
+def build(
+    settings: Settings,
+    access: KubeAccess,
+    http: aiohttp.ClientSession,
+    *,
+    clock: Clock,
+    jitter: Callable[[], float],
+) -> Operator:
+    """Make the parts and join them. No I/O."""
+    kube, cache, summaries, metrics = Kube(http, access, manager=names.MANAGER), Cache(), Summaries(), Metrics()
+    server = ServerApi(http, url=settings.session.server_url, token_path=settings.server_token_path)
+    cluster = ClusterEffects(
+        kube,
+        cache,
+        Announcer(kube, clock, identity=settings.identity),
+        clock=clock,
+        metrics=metrics,
+        system_namespace=settings.session.system_namespace,
+    )
+    sessions = SessionReconciler(
+        Observer(kube, cache, summaries, clock=clock, settings=settings.session),
+        cluster,
+        ServerEffects(server, summaries),
+        kube=kube,
+        cache=cache,
+        summaries=summaries,
+        clock=clock,
+        metrics=metrics,
+    )
+    packages = PackagesReconciler(kube, cache, cluster, server, settings.session)
+    controller = Controller(
+        sessions,
+        CatalogReconciler(kube, cache, cluster, packages, clock=clock),
+        NamespaceReconciler(cache, cluster),
+        clock=clock,
+        metrics=metrics,
+    )
+    queue: WorkQueue[Key] = WorkQueue(controller.reconcile, clock=clock, random=jitter, workers=settings.workers)
+    feed = Feed(cache, queue.add)
+
+    def retell_server() -> None:
+        sessions.forget_server()
+        for namespace, name in cache.known(SESSIONS):
+            queue.add(Key("Session", namespace, name))
+
+    metrics.queue_keys.set_function(lambda: len(queue))
+    return Operator(
+        kube=kube,
+        cache=cache,
+        summaries=summaries,
+        queue=queue,
+        feed=feed,
+        controller=controller,
+        sessions=sessions,
+        watch=ServerWatch(server, summaries, add=queue.add, on_resync=retell_server),
+        sweeper=Sweeper(kube, cache, feed, interval_seconds=settings.sweep_seconds, on_sweep=cluster.forget_namespaces),
+        leadership=Leadership(kube, clock, namespace=settings.namespace, identity=settings.identity),
+        metrics=metrics,
+        packages=packages,
+    )
+
+
+async def run(settings: Settings, access: KubeAccess, run_framework: RunFramework) -> bool:
+    """Run one operator to its end; tells whether it ended in good order (False: the Lease was lost)."""
+    clock = SystemClock()
+    async with AsyncExitStack() as stack:
+        http = await stack.enter_async_context(aiohttp.ClientSession())
+        operator = build(settings, access, http, clock=clock, jitter=random.SystemRandom().random)
+        await stack.enter_async_context(serve_health(settings.health_port, operator.metrics, lambda: True))
+        if settings.leader_elect:
+            await operator.leadership.acquire()
+        operator.metrics.is_leader.set(1)
+        return await _lead(settings, operator, run_framework)
+
+
+async def _lead(settings: Settings, operator: Operator, run_framework: RunFramework) -> bool:
+    stop, lost = asyncio.Event(), asyncio.Event()
+
+    def lose() -> None:
+        lost.set()
+        stop.set()
+
+    await operator.sweeper.prime()
+    background = [asyncio.create_task(operator.watch.run(), name="server watch")]
+    try:
+        async with asyncio.timeout(FIRST_SYNC_SECONDS_MAX):
+            await operator.watch.synced.wait()
+    except TimeoutError:
+        log.warning("server_not_synced", seconds=FIRST_SYNC_SECONDS_MAX)
+    background.append(asyncio.create_task(operator.queue.run(), name="work queue"))
+    background.append(asyncio.create_task(operator.sweeper.run(), name="sweep"))
+    background.append(asyncio.create_task(operator.packages.run(), name="packages"))
+    if settings.leader_elect:
+        background.append(asyncio.create_task(operator.leadership.hold(lose), name="lease"))
+    for task in background:
+        task.add_done_callback(lambda task: _ended(task, lose))
+    try:
+        # in this very task: at its end the framework cancels every other task of the loop
+        await run_framework(operator.feed, operator.controller, stop=stop)
+    finally:
+        for task in background:
+            task.cancel()
+    if settings.leader_elect and not lost.is_set():
+        await _give_back(operator.leadership)
+    return not lost.is_set()
+
+
+def _ended(task: asyncio.Task[None], lose: Callable[[], None]) -> None:
+    """A part that ends by itself is a bug: better to start anew than to go on without it."""
+    if task.cancelled():
+        return
+    if (failure := task.exception()) is not None:
+        log.error("background_task_failed", task=task.get_name(), exc_info=failure)
+    lose()
+
+
+async def _give_back(leadership: Leadership) -> None:
+    try:
+        await leadership.release()
+    except ManagedAgentsError as failure:
+        log.warning("lease_not_given_back", error=failure.message)

@@ -1,0 +1,86 @@
+"""What the queue reconciles, and which keys an object's event concerns. Pure."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from managed_agents.contracts import names
+from managed_agents.kube.resources import (
+    AGENTS,
+    ENVIRONMENTS,
+    MODEL_PROVIDERS,
+    NETWORK_POLICIES,
+    PODS,
+    SESSIONS,
+    Manifest,
+    Resource,
+)
+from managed_agents.operator.cache import Cache
+from managed_agents.operator.packages.spec import environment_packages
+from managed_agents.operator.sessions.model import is_ready
+from managed_agents.operator.watched import CHILDREN
+
+Kind = Literal["Session", "Agent", "Environment", "Providers", "Namespace"]
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One thing to reconcile. `Providers` (all of a namespace) and `Namespace` (its policies) have no name."""
+
+    kind: Kind
+    namespace: str
+    name: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.kind}/{self.namespace}/{self.name}"
+
+
+def keys_for(resource: Resource, manifest: Manifest, before: Manifest | None, cache: Cache) -> Iterator[Key]:
+    """Yield what an object's event concerns: itself, its Session, and those that refer to it."""
+    namespace, name = manifest["metadata"]["namespace"], manifest["metadata"]["name"]
+    if resource == SESSIONS:
+        yield Key("Session", namespace, name)
+    elif resource in CHILDREN:
+        session = (manifest["metadata"].get("labels") or {}).get(names.LABEL_SESSION)
+        if session:
+            yield Key("Session", namespace, session)
+        if before is None and resource == PODS:
+            yield Key("Namespace", namespace)
+    elif resource == NETWORK_POLICIES:
+        yield Key("Namespace", namespace)
+    elif resource == AGENTS:
+        yield from _waiting_sessions(cache, namespace, "agentRef", name)
+    elif resource == ENVIRONMENTS and _is_changed(manifest, before):
+        if environment_packages(manifest):  # the queue comes back to look at its Job; kopf's handlers do not
+            yield Key("Environment", namespace, name)
+        yield from _sessions_of(cache, namespace, "environmentRef", name)
+    elif resource == MODEL_PROVIDERS and _is_changed(manifest, before):
+        yield Key("Providers", namespace)
+        yield from providers_changed(cache, namespace)
+
+
+def providers_changed(cache: Cache, namespace: str) -> Iterator[Key]:
+    """Yield whatever asks which provider serves its model."""
+    for name in cache.names_in(AGENTS, namespace):
+        yield Key("Agent", namespace, name)
+    for name in cache.names_in(SESSIONS, namespace):
+        yield Key("Session", namespace, name)
+
+
+def _is_changed(manifest: Manifest, before: Manifest | None) -> bool:
+    """A status or an annotation of ours changes no generation, and concerns nobody else."""
+    if before is None or manifest["metadata"].get("deletionTimestamp"):
+        return True
+    return any(manifest["metadata"].get(key) != before["metadata"].get(key) for key in ("uid", "generation"))
+
+
+def _waiting_sessions(cache: Cache, namespace: str, field: str, name: str) -> Iterator[Key]:
+    for session in cache.in_namespace(SESSIONS, namespace):
+        if session["spec"][field]["name"] == name and not is_ready(session):
+            yield Key("Session", namespace, session["metadata"]["name"])
+
+
+def _sessions_of(cache: Cache, namespace: str, field: str, name: str) -> Iterator[Key]:
+    for session in cache.in_namespace(SESSIONS, namespace):
+        if session["spec"][field]["name"] == name:
+            yield Key("Session", namespace, session["metadata"]["name"])

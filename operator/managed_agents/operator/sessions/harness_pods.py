@@ -1,0 +1,162 @@
+"""The harness Deployment of a Session: one replica of the harness container and its proxy as a native sidecar.
+
+Pure. The proxy alone mounts what is secret: the projected token and the providers' keys (design §2.3).
+"""
+
+from typing import Any
+
+import orjson
+
+from managed_agents.contracts import names, ports
+from managed_agents.kube.resources import Manifest
+from managed_agents.operator.sessions.metadata import HARNESS_UID, container_security, metadata_for, pod_security
+from managed_agents.operator.settings import SessionSettings
+
+ANNOTATION_TEMPLATE = f"{names.GROUP}/template-hash"
+"""Digest of the Pod template as we built it, to tell an older operator's Deployment without comparing defaults."""
+
+GRACE_SECONDS = 5
+"""A harness stops in milliseconds, for the log makes its work resumable; the proxy drains after it."""
+
+TOKEN_SECONDS = 3600
+"""Life of the projected token; the kubelet renews it at 80 %."""
+
+_TOKEN_DIRECTORY = ports.SERVER_TOKEN_PATH.rpartition("/")[0]
+_TOKEN_FILE = ports.SERVER_TOKEN_PATH.rpartition("/")[2]
+_PROVIDERS_DIRECTORY = ports.PROVIDERS_PATH.rpartition("/")[0]
+
+
+def harness_deployment_for(session: Manifest, environment: Manifest | None, settings: SessionSettings) -> Manifest:
+    """Build the Deployment; its name is for ever the same for one Session. The Environment may name another harness."""
+    own = (((environment or {}).get("spec") or {}).get("harness") or {}).get("image")
+    name = names.harness_deployment_name_for(session["metadata"]["name"], session["metadata"]["uid"])
+    metadata = metadata_for(session, name, names.COMPONENT_HARNESS)
+    labels = metadata["labels"]
+    template = {"metadata": {"labels": labels}, "spec": _pod_spec(settings, own or settings.harness_image)}
+    metadata["annotations"] = {ANNOTATION_TEMPLATE: template_hash(template)}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": metadata,
+        "spec": {
+            "replicas": 1,
+            "revisionHistoryLimit": 0,
+            "strategy": {"type": "Recreate"},
+            "selector": {
+                "matchLabels": {
+                    names.LABEL_SESSION_UID: labels[names.LABEL_SESSION_UID],
+                    names.LABEL_COMPONENT: names.COMPONENT_HARNESS,
+                }
+            },
+            "template": template,
+        },
+    }
+
+
+def template_hash(template: dict[str, Any]) -> str:
+    """Digest a Pod template as built."""
+    return names.short_hash(orjson.dumps(template, option=orjson.OPT_SORT_KEYS).decode(), 16)
+
+
+def runs_our_containers(pod: Manifest, deployment: Manifest) -> bool:
+    """Tell whether a Pod runs exactly what its Deployment's template says.
+
+    A Pod made by hand may carry a forged owner reference; it gains nothing if it can only run our own programs.
+    """
+    template = deployment["spec"]["template"]["spec"]
+    return _programs(pod["spec"]) == _programs(template)
+
+
+def _programs(spec: dict[str, Any]) -> list[tuple[Any, ...]]:
+    containers = [*(spec.get("initContainers") or []), *spec["containers"]]
+    return [
+        tuple(orjson.dumps(container.get(key)) for key in ("name", "image", "command", "args", "env", "envFrom"))
+        for container in containers
+    ] + [(spec.get("serviceAccountName"), bool(spec.get("ephemeralContainers")))]
+
+
+def _pod_spec(settings: SessionSettings, harness_image: str) -> dict[str, Any]:
+    return {
+        "serviceAccountName": names.HARNESS_SERVICE_ACCOUNT,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": GRACE_SECONDS,
+        "securityContext": pod_security(HARNESS_UID),
+        "initContainers": [_proxy(settings)],
+        "containers": [_harness(settings, harness_image)],
+        "volumes": [
+            {
+                "name": "server-token",
+                "projected": {
+                    "defaultMode": 0o440,
+                    "sources": [
+                        {
+                            "serviceAccountToken": {
+                                "audience": ports.SERVER_AUDIENCE,
+                                "expirationSeconds": TOKEN_SECONDS,
+                                "path": _TOKEN_FILE,
+                            }
+                        }
+                    ],
+                },
+            },
+            {
+                "name": "providers",
+                "secret": {"secretName": names.PROVIDERS_SECRET, "optional": True, "defaultMode": 0o440},
+            },
+            {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}},
+        ],
+        "tolerations": node_tolerations(30),
+    }
+
+
+def node_tolerations(seconds: int) -> list[dict[str, Any]]:
+    """Stay on a node that is not ready or unreachable for so long, before eviction."""
+    return [
+        {"key": f"node.kubernetes.io/{key}", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": seconds}
+        for key in ("not-ready", "unreachable")
+    ]
+
+
+def _proxy(settings: SessionSettings) -> dict[str, Any]:
+    return {
+        "name": "proxy",
+        "image": settings.harness_image,
+        "imagePullPolicy": settings.image_pull_policy,
+        "restartPolicy": "Always",
+        "command": ["python", "-m", "managed_agents.proxy"],
+        "args": [
+            *("--server-url", settings.server_url),
+            *(("--egress-rules", settings.egress_rules) if settings.egress_rules else ()),
+        ],
+        "ports": [{"name": "health", "containerPort": ports.PROXY_HEALTH_PORT}],
+        "livenessProbe": _probe("/healthz", period_seconds=10, failures=6),
+        "readinessProbe": _probe("/readyz", period_seconds=5, failures=1),
+        "resources": settings.proxy.manifest(),
+        "securityContext": container_security(HARNESS_UID),
+        "volumeMounts": [
+            {"name": "server-token", "mountPath": _TOKEN_DIRECTORY, "readOnly": True},
+            {"name": "providers", "mountPath": _PROVIDERS_DIRECTORY, "readOnly": True},
+        ],
+    }
+
+
+def _harness(settings: SessionSettings, image: str) -> dict[str, Any]:
+    return {
+        "name": "harness",
+        "image": image,
+        "imagePullPolicy": settings.image_pull_policy,
+        "command": ["python", "-m", "managed_agents.harness"],
+        "resources": settings.harness.manifest(),
+        "securityContext": container_security(HARNESS_UID),
+        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108 - an emptyDir of the Pod's own
+    }
+
+
+def _probe(path: str, *, period_seconds: int, failures: int) -> dict[str, Any]:
+    return {
+        "httpGet": {"path": path, "port": ports.PROXY_HEALTH_PORT},
+        "periodSeconds": period_seconds,
+        "timeoutSeconds": 3,
+        "failureThreshold": failures,
+    }

@@ -1,0 +1,208 @@
+"""Gathers what a decision about one Session needs: from the cache, and live where a stale view would do harm.
+
+Live reads: a reference that the cache lacks (the watches of several kinds have no common order), the Agent whose
+newest version is about to be pinned, a claimed sandbox that seems to be gone, and the proof that nothing is left.
+"""
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any
+
+from managed_agents.contracts import names
+from managed_agents.contracts.api.agents import revision_name_for
+from managed_agents.contracts.clock import Clock
+from managed_agents.contracts.errors import NotFoundError
+from managed_agents.kube.client import Kube
+from managed_agents.kube.resources import (
+    AGENTS,
+    CLAIMS,
+    CONFIG_MAPS,
+    DEPLOYMENTS,
+    ENVIRONMENTS,
+    MODEL_PROVIDERS,
+    PODS,
+    REPLICA_SETS,
+    REVISIONS,
+    Manifest,
+    Resource,
+)
+from managed_agents.operator.cache import Cache
+from managed_agents.operator.catalog.environments import config_map_names
+from managed_agents.operator.sessions.admit import pinned_version
+from managed_agents.operator.sessions.harness_pods import runs_our_containers
+from managed_agents.operator.sessions.metadata import is_owned_by, session_selector
+from managed_agents.operator.sessions.model import Catalog, HarnessPod, Memory, Observed, session_id_of
+from managed_agents.operator.sessions.pod_state import PodReading, read_deployment, read_pod
+from managed_agents.operator.settings import SessionSettings
+from managed_agents.operator.summaries import Summaries, Summary
+from managed_agents.operator.watched import CHILDREN
+
+REMEMBERED_MAX = 1024
+"""Agent versions and ReplicaSets kept; both are immutable in what is read of them."""
+
+
+class Observer:
+    """Builds `Observed` values."""
+
+    def __init__(
+        self, kube: Kube, cache: Cache, summaries: Summaries, *, clock: Clock, settings: SessionSettings
+    ) -> None:
+        self._kube = kube
+        self._cache = cache
+        self._summaries = summaries
+        self._clock = clock
+        self._settings = settings
+        self._snapshots: OrderedDict[tuple[str, str], Mapping[str, Any]] = OrderedDict()
+        self._chains: OrderedDict[str, str | None] = OrderedDict()
+
+    async def observe(self, session: Manifest, memory: Memory, *, is_namespace_ready: bool) -> Observed:
+        """Observe a Session. Raises: RetryableError when a live read fails."""
+        namespace, uid = session["metadata"]["namespace"], session["metadata"]["uid"]
+        summary = self._summaries.get(session_id_of(session))
+        deployment = self._deployment(uid)
+        return Observed(
+            session=session,
+            catalog=await self._catalog(session, summary),
+            summary=summary,
+            deployment=deployment,
+            deployment_problem=None if deployment is None else read_deployment(deployment),
+            harness_pods=await self._harness_pods(uid, namespace, deployment),
+            sandbox_pods=await self._sandbox_pods(uid, namespace, summary),
+            claims=tuple(claim for claim in self._cache.children(CLAIMS, uid) if is_owned_by(claim, uid)),
+            is_namespace_ready=is_namespace_ready,
+            is_clean=await self._is_clean(session, memory),
+            memory=memory,
+            settings=self._settings,
+        )
+
+    def _deployment(self, uid: str) -> Manifest | None:
+        return next((item for item in self._cache.children(DEPLOYMENTS, uid) if is_owned_by(item, uid)), None)
+
+    async def _catalog(self, session: Manifest, summary: Summary | None) -> Catalog:
+        if session["metadata"].get("deletionTimestamp"):
+            return Catalog()
+        namespace, spec = session["metadata"]["namespace"], session["spec"]
+        is_new = summary is None
+        agent = await self._agent(session, is_new=is_new)
+        environment = await self._referenced(ENVIRONMENTS, namespace, spec["environmentRef"]["name"], is_new=is_new)
+        providers = self._cache.in_namespace(MODEL_PROVIDERS, namespace)
+        if is_new and not providers:
+            providers = await self._kube.list(MODEL_PROVIDERS, namespace=namespace)
+        needs_mounts = is_new or (
+            summary is not None and summary.sandbox is not None and not summary.sandbox.is_claimed
+        )
+        return Catalog(
+            agent=agent,
+            snapshot=None if agent is None else await self._snapshot(session, agent),
+            environment=environment,
+            providers=tuple(providers),
+            missing_config_maps=await self._missing_mounts(namespace, environment) if needs_mounts else (),
+        )
+
+    async def _agent(self, session: Manifest, *, is_new: bool) -> Manifest | None:
+        namespace, reference = session["metadata"]["namespace"], session["spec"]["agentRef"]
+        is_pinned = ((session.get("status") or {}).get("agent") or {}).get("version") or reference.get("version")
+        if is_pinned or not is_new:
+            return await self._referenced(AGENTS, namespace, reference["name"], is_new=is_new)
+        return await self._live(AGENTS, namespace, reference["name"])
+
+    async def _referenced(self, resource: Resource, namespace: str, name: str, *, is_new: bool) -> Manifest | None:
+        cached = self._cache.get(resource, namespace, name)
+        return await self._live(resource, namespace, name) if cached is None and is_new else cached
+
+    async def _live(self, resource: Resource, namespace: str, name: str) -> Manifest | None:
+        try:
+            manifest = await self._kube.get(resource, namespace, name)
+        except NotFoundError:
+            return None
+        self._cache.put(resource, manifest)
+        return manifest
+
+    async def _snapshot(self, session: Manifest, agent: Manifest) -> Mapping[str, Any] | None:
+        version = pinned_version(session, agent)
+        if version is None:
+            return None
+        namespace = session["metadata"]["namespace"]
+        name = revision_name_for(agent["metadata"]["name"], agent["metadata"]["uid"], version)
+        if (namespace, name) not in self._snapshots:
+            try:
+                revision = await self._kube.get(REVISIONS, namespace, name)
+            except NotFoundError:
+                return None
+            if not is_owned_by(revision, agent["metadata"]["uid"]):
+                return None
+            _remember(self._snapshots, (namespace, name), revision["data"])
+        return self._snapshots[namespace, name]
+
+    async def _missing_mounts(self, namespace: str, environment: Manifest | None) -> tuple[str, ...]:
+        missing = []
+        for name in config_map_names(environment) if environment is not None else ():
+            try:
+                await self._kube.get(CONFIG_MAPS, namespace, name, metadata_only=True)
+            except NotFoundError:
+                missing.append(name)
+        return tuple(missing)
+
+    async def _harness_pods(self, uid: str, namespace: str, deployment: Manifest | None) -> tuple[HarnessPod, ...]:
+        found = []
+        for pod in self._pods(uid, names.COMPONENT_HARNESS):
+            deployment_uid = None
+            if deployment is not None and runs_our_containers(pod, deployment):
+                chain = await self._chain(namespace, pod)
+                deployment_uid = chain if chain == deployment["metadata"]["uid"] else None
+            found.append(HarnessPod(reading=read_pod(pod, self._clock.now()), deployment_uid=deployment_uid))
+        return tuple(found)
+
+    async def _chain(self, namespace: str, pod: Manifest) -> str | None:
+        """Follow a Pod's controller to its ReplicaSet and on to the Deployment's UID; labels prove nothing (A29)."""
+        owner = next((item for item in pod["metadata"].get("ownerReferences") or [] if item.get("controller")), None)
+        if owner is None or owner.get("kind") != REPLICA_SETS.kind:
+            return None
+        if owner["uid"] not in self._chains:
+            try:
+                replica_set = await self._kube.get(REPLICA_SETS, namespace, owner["name"])
+            except NotFoundError:
+                return None
+            if replica_set["metadata"]["uid"] != owner["uid"]:
+                return None
+            owners = replica_set["metadata"].get("ownerReferences") or []
+            controller = next((item for item in owners if item.get("controller")), None)
+            is_deployment = controller is not None and controller.get("kind") == DEPLOYMENTS.kind
+            _remember(self._chains, owner["uid"], controller["uid"] if controller and is_deployment else None)
+        return self._chains[owner["uid"]]
+
+    async def _sandbox_pods(self, uid: str, namespace: str, summary: Summary | None) -> tuple[PodReading, ...]:
+        pods = [pod for pod in self._pods(uid, names.COMPONENT_SANDBOX) if is_owned_by(pod, uid)]
+        record = summary.sandbox if summary is not None else None
+        if record is not None and record.is_claimed and record.pod_name not in {p["metadata"]["name"] for p in pods}:
+            live = await self._live(PODS, namespace, record.pod_name)
+            if live is not None and is_owned_by(live, uid):
+                pods.append(live)
+        return tuple(read_pod(pod, self._clock.now()) for pod in pods)
+
+    def _pods(self, uid: str, component: str) -> list[Manifest]:
+        return [
+            pod
+            for pod in self._cache.children(PODS, uid)
+            if pod["metadata"]["labels"].get(names.LABEL_COMPONENT) == component
+        ]
+
+    async def _is_clean(self, session: Manifest, memory: Memory) -> bool:
+        metadata = session["metadata"]
+        if not metadata.get("deletionTimestamp") or not memory.is_deleted_at_server:
+            return False
+        if any(self._cache.children(resource, metadata["uid"]) for resource in CHILDREN):
+            return False
+        selector = session_selector(metadata["uid"])
+        left = []
+        for resource in CHILDREN:
+            for manifest in await self._kube.list(resource, namespace=metadata["namespace"], labels=selector):
+                self._cache.put(resource, {"apiVersion": resource.api_version, "kind": resource.kind} | manifest)
+                left.append(manifest)
+        return not left
+
+
+def _remember(known: OrderedDict[Any, Any], key: object, value: object) -> None:
+    known[key] = value
+    while len(known) > REMEMBERED_MAX:
+        known.popitem(last=False)

@@ -1,0 +1,88 @@
+"""Step 3: a session with work has a harness Deployment, and the server knows the Deployment's Pods. Pure."""
+
+from managed_agents.kube.resources import DEPLOYMENTS, Manifest
+from managed_agents.operator.actions import (
+    Action,
+    CreateChild,
+    EnsureNamespace,
+    RegisterPod,
+    UnregisterPod,
+    UpdateChild,
+)
+from managed_agents.operator.sessions.harness_pods import ANNOTATION_TEMPLATE, harness_deployment_for
+from managed_agents.operator.sessions.model import HarnessPod, Observed, StepResult
+from managed_agents.operator.sessions.pod_state import Problem
+
+PACKAGES_RECHECK_SECONDS = 3.0
+PROBLEM_RECHECK_SECONDS = 15.0
+"""Quotas and images change without an event of ours."""
+
+
+def run(observed: Observed) -> StepResult:
+    """Create or mend the harness Deployment while the session is wanted; keep the registered Pods true."""
+    actions = [*_deployment(observed), *_registrations(observed)]
+    problem = _problem(observed)
+    rechecks = [pod.reading.recheck_seconds for pod in observed.harness_pods if pod.reading.recheck_seconds is not None]
+    if problem is not None:
+        rechecks.append(PROBLEM_RECHECK_SECONDS)
+    return StepResult(actions=tuple(actions), problem=problem, requeue_after=min(rechecks, default=None))
+
+
+def is_harness_needed(observed: Observed) -> bool:
+    """Tell whether input waits or a turn is open."""
+    return observed.summary is not None and observed.summary.wanted and not observed.is_terminated
+
+
+def _deployment(observed: Observed) -> list[Action]:
+    if not is_harness_needed(observed):
+        return []
+    desired = harness_deployment_for(observed.session, observed.catalog.environment, observed.settings)
+    if observed.deployment is None:
+        ensure: list[Action] = [] if observed.is_namespace_ready else [EnsureNamespace(namespace=observed.namespace)]
+        return [*ensure, CreateChild(resource=DEPLOYMENTS, manifest=desired, owner_uid=observed.uid)]
+    if _is_outdated(observed.deployment, desired) and not _has_usable_pod(observed):
+        return [UpdateChild(resource=DEPLOYMENTS, manifest=desired)]
+    return []
+
+
+def _is_outdated(deployment: Manifest, desired: Manifest) -> bool:
+    """Compare with what an operator of today would make. A working harness is left alone until the session is idle."""
+    existing = (deployment["metadata"].get("annotations") or {}).get(ANNOTATION_TEMPLATE)
+    return bool(existing != desired["metadata"]["annotations"][ANNOTATION_TEMPLATE])
+
+
+def _has_usable_pod(observed: Observed) -> bool:
+    return any(pod.reading.is_running and not pod.reading.is_deleting for pod in observed.harness_pods)
+
+
+def _registrations(observed: Observed) -> list[Action]:
+    known = observed.memory.registered
+    # a released session's Pods are on their way out: registered anew, they would take it back
+    is_theirs = observed.summary is not None and (is_harness_needed(observed) or not observed.summary.released)
+    register = [
+        RegisterPod(
+            session_id=observed.session_id,
+            namespace=observed.namespace,
+            pod_name=pod.reading.name,
+            pod_uid=pod.reading.uid,
+            deployment_uid=pod.deployment_uid or "",
+        )
+        for pod in observed.harness_pods
+        if is_theirs and _may_register(pod) and pod.reading.uid not in known
+    ]
+    # a Pod that is asked to stop hands over within its grace; its identity holds until it has ended
+    present = {pod.reading.uid for pod in observed.harness_pods if not pod.reading.has_ended}
+    return [*register, *(UnregisterPod(pod_uid=uid) for uid in sorted(known - present))]
+
+
+def _may_register(pod: HarnessPod) -> bool:
+    return pod.deployment_uid is not None and not pod.reading.has_ended and not pod.reading.is_deleting
+
+
+def _problem(observed: Observed) -> Problem | None:
+    if not is_harness_needed(observed):
+        return None
+    live = [pod for pod in observed.harness_pods if not pod.reading.is_deleting]
+    if not live:
+        return observed.deployment_problem
+    return next((pod.reading.problem for pod in live if pod.reading.problem is not None), None)

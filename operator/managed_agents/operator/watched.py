@@ -1,0 +1,32 @@
+"""Which kinds the operator follows by watches."""
+
+from managed_agents.contracts import names
+from managed_agents.kube.resources import (
+    AGENTS,
+    CLAIMS,
+    DEPLOYMENTS,
+    ENVIRONMENTS,
+    MODEL_PROVIDERS,
+    NETWORK_POLICIES,
+    PODS,
+    SESSIONS,
+    Resource,
+)
+
+CATALOG = (AGENTS, ENVIRONMENTS, MODEL_PROVIDERS)
+"""Low-count kinds: native kopf handlers, and the cache for references."""
+
+CHILDREN = (DEPLOYMENTS, PODS, CLAIMS)
+"""What a Session owns and the cache follows; all carry the label of their Session."""
+
+WATCHED = (*CATALOG, NETWORK_POLICIES, SESSIONS, *CHILDREN)
+
+_OURS = f"{names.LABEL_MANAGED_BY}={names.MANAGER}"
+_OF_A_SESSION = f"{_OURS},{names.LABEL_SESSION_UID}"
+
+
+def selector_of(resource: Resource) -> str | None:
+    """Return the label selector with which a kind is listed and watched: what others own never reaches this process."""
+    if resource in CHILDREN:
+        return _OF_A_SESSION
+    return _OURS if resource == NETWORK_POLICIES else None
