@@ -1,0 +1,1 @@
+"""A session's log as the harness reads it: a pure fold to state, and from state to the next request."""

@@ -1,0 +1,96 @@
+"""Which tools a session has, and what their policies say about a call (API reference §4.2, §5.5)."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+from managed_agents.contracts.events import types
+from managed_agents.harness.tools.builtin import BUILTIN
+
+TOOLSET = "agent_toolset_20260401"
+
+Permission = Literal["allow", "ask", "deny"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What becomes of a call: the type of its event, and the fields by which that tells its permission."""
+
+    event_type: str
+    permission: Permission | None
+    evaluation: str | None = None
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """Return the event's permission fields; a custom tool has none, a refused one no evaluation."""
+        fields: dict[str, Any] = {}
+        if self.permission is not None:
+            fields["evaluated_permission"] = self.permission
+        if self.evaluation is not None:
+            fields["evaluation"] = {"type": self.evaluation}
+        return fields
+
+
+_CUSTOM = Verdict(event_type=types.AGENT_CUSTOM_TOOL_USE, permission=None)
+NOT_ENABLED = Verdict(event_type=types.AGENT_TOOL_USE, permission="deny")
+"""A call refused before any policy applied."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Toolset:
+    """A session's tools. `policies` maps each enabled built-in tool to the type of its permission policy."""
+
+    policies: Mapping[str, str]
+    custom: tuple[Mapping[str, Any], ...] = ()
+
+    @classmethod
+    def parse(cls, tools: Iterable[Mapping[str, Any]]) -> Self:
+        """Read an agent's `tools`; kinds that this version does not build are left out."""
+        policies: dict[str, str] = {}
+        custom: list[Mapping[str, Any]] = []
+        for tool in tools:
+            if tool["type"] == TOOLSET:
+                policies |= _policies_of(tool)
+            elif tool["type"] == "custom":
+                custom.append(tool)
+        return cls(policies=policies, custom=tuple(custom))
+
+    @property
+    def definitions(self) -> list[dict[str, Any]]:
+        """Return the tools as the Messages API wants them, in a fixed order."""
+        builtin = [dict(tool) for name, tool in BUILTIN.items() if name in self.policies]
+        return builtin + [{key: tool[key] for key in ("name", "description", "input_schema")} for tool in self.custom]
+
+    def verdict(self, name: str) -> Verdict:
+        """Decide on a call of that name; a name that is not enabled here is denied before any policy."""
+        policy = self.policies.get(name)
+        if policy is not None:
+            # "auto" needs a judgement that this version does not make: a client is asked instead.
+            asks = policy != "always_allow"
+            evaluation = "always_ask" if asks else "always_allow"
+            return Verdict(
+                event_type=types.AGENT_TOOL_USE, permission="ask" if asks else "allow", evaluation=evaluation
+            )
+        return _CUSTOM if any(tool["name"] == name for tool in self.custom) else NOT_ENABLED
+
+
+def _policies_of(toolset: Mapping[str, Any]) -> dict[str, str]:
+    default = toolset.get("default_config") or {}
+    configs: dict[str, Mapping[str, Any]] = {config["name"]: config for config in toolset.get("configs") or ()}
+    return {
+        name: _policy(configs.get(name, {}), default)
+        for name in BUILTIN
+        if _setting(configs.get(name, {}), default, "enabled", absent=True)
+    }
+
+
+def _policy(config: Mapping[str, Any], default: Mapping[str, Any]) -> str:
+    policy = _setting(config, default, "permission_policy", absent={"type": "always_allow"})
+    return str(policy if isinstance(policy, str) else policy["type"])
+
+
+def _setting(config: Mapping[str, Any], default: Mapping[str, Any], key: str, *, absent: Any) -> Any:
+    for source in (config, default):
+        if source.get(key) is not None:
+            return source[key]
+    return absent

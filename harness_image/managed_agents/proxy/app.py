@@ -1,0 +1,157 @@
+"""Wires the listeners: one life cycle that owns every socket of the process."""
+
+import socket
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from aiohttp import AddrInfoType, ClientSession, DummyCookieJar, TCPConnector, web
+
+from managed_agents.contracts.clock import SystemClock
+from managed_agents.proxy.audit import Envelope, audited
+from managed_agents.proxy.bindings import Binding
+from managed_agents.proxy.egress import Egress
+from managed_agents.proxy.egress_dns import Resolver
+from managed_agents.proxy.egress_networking import SessionNetworking
+from managed_agents.proxy.egress_pool import EgressPool, PoolPacing
+from managed_agents.proxy.errors import internal_envelope, model_envelope
+from managed_agents.proxy.files.finding import SandboxFinder
+from managed_agents.proxy.files.outputs import Outputs
+from managed_agents.proxy.files.transfers import HttpTransfers
+from managed_agents.proxy.files.uploads import Uploads
+from managed_agents.proxy.hand_listener import HandListener
+from managed_agents.proxy.health import health_routes
+from managed_agents.proxy.model_listener import ModelListener
+from managed_agents.proxy.packages import Packages
+from managed_agents.proxy.providers import parse_providers
+from managed_agents.proxy.sandbox_ends import ServerClaims, SupervisorClient
+from managed_agents.proxy.sandbox_hand import SandboxHand
+from managed_agents.proxy.server_access import ServerAccess, parse_token
+from managed_agents.proxy.session_listener import SessionListener
+from managed_agents.proxy.settings import BODY_BYTES_MAX, SHUTDOWN_SECONDS, Settings
+from managed_agents.proxy.wake import Configured, WakeRelay
+from managed_agents.proxy.watched_file import WatchedFile
+
+KEEPALIVE_SECONDS = 30.0
+"""How long an unused connection to provider, server or supervisor is kept: a TLS handshake costs two round trips."""
+
+_DEAD_PEER = ((socket.TCP_KEEPIDLE, 4), (socket.TCP_KEEPINTVL, 2), (socket.TCP_KEEPCNT, 3))
+"""A peer whose node or Pod vanished without a packet is noticed in ten seconds, also while a tool runs in silence."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """The ports that a running proxy listens on."""
+
+    health: int
+    session: int
+    hand: int
+    model: int
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[Ports]:
+    """Serve until the block ends; then finish what is open within a second."""
+    async with AsyncExitStack() as stack:
+        client = await stack.enter_async_context(_client())
+        server = ServerAccess(settings.server_url, WatchedFile(settings.token_file, parse_token))
+        transfers = HttpTransfers(client, server)
+        claims, supervisor = ServerClaims(client, server), SupervisorClient(client, settings.pacing)
+        finder = SandboxFinder(client, server, claims, supervisor)
+        uploads, outputs = Uploads(transfers), Outputs(transfers, finder)
+        for files in (uploads, outputs):
+            stack.push_async_callback(files.close)
+        wake = WakeRelay(client, _configured(uploads, outputs, finder))
+        pool = _egress(settings, client, server)
+        stack.push_async_callback(pool.close)
+        in_use = _all(pool.ensure, uploads.in_use, outputs.in_use)
+        hand = SandboxHand(claims, supervisor, settings.pacing, SystemClock(), in_use=in_use)
+        model = ModelListener(client, WatchedFile(settings.providers_file, parse_providers))
+        sessions = SessionListener(client, server, wake, outputs)
+
+        hands = _app("hand", internal_envelope, HandListener(hand, uploads, Packages(transfers)).routes())
+        models = _app("model", model_envelope, model.routes())
+        yield Ports(
+            health=await _listen(stack, _health(wake), settings.health_host, settings.health_port),
+            hand=await _listen(stack, hands, settings.loopback, settings.hand_port),
+            model=await _listen(stack, models, settings.loopback, settings.model_port),
+            session=await _listen(stack, _session(sessions, wake), settings.loopback, settings.session_port),
+        )
+
+
+def _configured(uploads: Uploads, outputs: Outputs, finder: SandboxFinder) -> Configured:
+    def configured(config: Mapping[str, object], epoch: int | None) -> None:
+        uploads.configure(config)
+        if epoch is not None:
+            finder.leased(str(config.get("id")), epoch)
+            outputs.leased()
+
+    return configured
+
+
+def _all(*listeners: Callable[[Binding], None]) -> Callable[[Binding], None]:
+    def tell(binding: Binding) -> None:
+        for listener in listeners:
+            listener(binding)
+
+    return tell
+
+
+def _egress(settings: Settings, client: ClientSession, server: ServerAccess) -> EgressPool:
+    networking = SessionNetworking(client, server)
+    return EgressPool(Egress(settings.egress, Resolver().resolve), networking.for_session, SystemClock(), PoolPacing())
+
+
+def _client() -> ClientSession:
+    """Return the one pool of connections. It keeps no cookies, adds no headers, unpacks nothing and uses no proxy."""
+    connector = TCPConnector(
+        limit=0, keepalive_timeout=KEEPALIVE_SECONDS, ttl_dns_cache=30, socket_factory=_socket_that_notices
+    )
+    return ClientSession(
+        connector=connector,
+        cookie_jar=DummyCookieJar(),
+        auto_decompress=False,
+        skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
+    )
+
+
+def _socket_that_notices(address: AddrInfoType) -> socket.socket:
+    family, kind, protocol, _, _ = address
+    made = socket.socket(family=family, type=kind, proto=protocol)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in _DEAD_PEER:
+        made.setsockopt(socket.IPPROTO_TCP, option, value)
+    return made
+
+
+def _app(listener: str, envelope: Envelope, routes: list[web.RouteDef]) -> web.Application:
+    app = web.Application(middlewares=[audited(listener, envelope)], client_max_size=BODY_BYTES_MAX)
+    app.add_routes(routes)
+    return app
+
+
+def _session(listener: SessionListener, wake: WakeRelay) -> web.Application:
+    app = _app("session", internal_envelope, listener.routes())
+
+    async def close(_app: web.Application) -> None:
+        await wake.close()
+
+    app.on_shutdown.append(close)
+    return app
+
+
+def _health(wake: WakeRelay) -> web.Application:
+    app = web.Application()
+    app.add_routes(health_routes(lambda: wake.is_open))
+    return app
+
+
+async def _listen(stack: AsyncExitStack, app: web.Application, host: str, port: int) -> int:
+    """Serve an app and return its port. A caller that leaves ends its handler, and so the request to the other side."""
+    runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=SHUTDOWN_SECONDS)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    site = web.TCPSite(runner, host, port)
+    await site.start()
+    bound: int = runner.addresses[0][1]
+    return bound

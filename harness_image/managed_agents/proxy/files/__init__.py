@@ -1,0 +1,1 @@
+"""A session's files: what it was given goes into the sandbox, what its tools leave goes to the server."""

@@ -1,0 +1,1 @@
+"""A simulated model server that speaks the Messages API and follows a script."""

@@ -1,0 +1,126 @@
+"""Repositories of a session, from a Git server over HTTP through relay and proxy into the sandbox."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from managed_agents.contracts.egress import EgressRules
+from support.git_server import GitServer, git_server
+from support.requirements import requirement
+from support.stack import Stack, script, stack_running
+
+LOOK = {"tool": "bash", "input": {"command": "cat repo/README; git -C repo status --porcelain --branch | head -1"}}
+TELL = {"text": "{{last_tool_result}}"}
+
+
+@pytest.fixture
+async def forge(tmp_path: Path) -> AsyncIterator[GitServer]:
+    async with git_server(tmp_path / "forge") as made:
+        yield made
+
+
+@asynccontextmanager
+async def _stack(folder: Path, forge: GitServer, *repositories: dict[str, Any], **rules: Any) -> AsyncIterator[Stack]:
+    resources = [
+        {"type": "github_repository", "id": f"sesrsc_{index}", "mount_path": "repo", "checkout": None, **repository}
+        for index, repository in enumerate(repositories)
+    ]
+    egress = EgressRules(**{"hosts": {"localhost": forge.port}, **rules})
+    config = {"type": "cloud", "networking": {"type": "unrestricted"}, "packages": {}}
+    environment = {"id": "env_0123456789ab", "name": "python", "config": config}
+    async with stack_running(folder, egress=egress, resources=resources, environment=environment) as stack:
+        stack.start_worker()
+        yield stack
+
+
+async def _errors(stack: Stack) -> list[dict[str, Any]]:
+    return [event["error"] for event in await stack.events() if event["type"] == "session.error"]
+
+
+@requirement("repositories")
+async def test_a_repository_is_there_before_the_first_call_and_is_not_cloned_again(
+    tmp_path: Path, forge: GitServer
+) -> None:
+    forge.make("team/tool")
+    async with _stack(tmp_path, forge, {"url": forge.url("team/tool")}) as stack:
+        summary = await stack.turn(script(LOOK, TELL))
+        assert summary["last_message"]["text"].strip() == "second\n## main...origin/main"
+        assert await _errors(stack) == []
+        fetched = len(forge.requests)
+        assert fetched > 0
+        await stack.stop_worker()
+        stack.start_worker()
+        again = await stack.turn(script(LOOK, TELL))
+        assert again["last_message"]["text"].strip() == "second\n## main...origin/main"
+        assert len(forge.requests) == fetched
+        kinds = [event["type"] for event in await stack.events()]
+        assert kinds.count("agent.tool_use") == kinds.count("agent.tool_result") == 2
+
+
+async def test_branch_and_commit_are_checked_out(tmp_path: Path, forge: GitServer) -> None:
+    first = forge.make("team/tool")
+    branch = {"url": forge.url("team/tool"), "checkout": {"type": "branch", "name": "other"}, "mount_path": "branch"}
+    commit = {
+        "url": forge.url("team/tool"),
+        "checkout": {"type": "commit", "sha": first[:10]},
+        "mount_path": "a/commit",
+    }
+    look = "cat branch/README a/commit/README; git -C branch branch --show-current; git -C a/commit rev-parse HEAD"
+    async with _stack(tmp_path, forge, branch, commit) as stack:
+        summary = await stack.turn(script({"tool": "bash", "input": {"command": look}}, TELL))
+        assert summary["last_message"]["text"].split() == ["first", "first", "other", first]
+
+
+@requirement("repositories-fail")
+@pytest.mark.parametrize(
+    ("changes", "kind"),
+    [
+        ({"url": "team/absent"}, "repository_not_found_error"),
+        ({"url": "private/tool"}, "repository_authentication_error"),
+        ({"url": "forbidden/tool"}, "repository_forbidden_error"),
+        ({"checkout": {"type": "branch", "name": "absent"}}, "repository_checkout_error"),
+        ({"checkout": {"type": "commit", "sha": "0" * 40}}, "repository_checkout_error"),
+        ({"mount_path": "/proc/repo"}, "repository_clone_error"),
+    ],
+)
+async def test_a_failure_has_its_type_and_the_session_runs_on(
+    tmp_path: Path, forge: GitServer, changes: dict[str, Any], kind: str
+) -> None:
+    forge.make("team/tool")
+    repository = {**changes, "url": forge.url(changes.get("url", "team/tool"))}
+    async with _stack(tmp_path, forge, repository) as stack:
+        run = {"tool": "bash", "input": {"command": "ls -A"}}
+        summary = await stack.turn(script(run, {"text": "Went on."}))
+        assert summary["last_message"]["text"] == "Went on."
+        (error,) = await _errors(stack)
+        assert error["type"] == kind
+        assert error["repository_url"] == repository["url"]
+        assert error["retry_status"] == {"type": "retrying"}
+        assert summary["status"] == "idle"
+        (result,) = [event for event in await stack.events() if event["type"] == "agent.tool_result"]
+        assert result["content"][0]["text"].strip() == "(no output)"
+
+
+async def test_a_host_that_the_environment_refuses_is_named(tmp_path: Path, forge: GitServer) -> None:
+    forge.make("team/tool")
+    async with _stack(tmp_path, forge, {"url": forge.url("team/tool")}, hosts={}) as stack:
+        await stack.turn(script({"tool": "bash", "input": {"command": "true"}}, {"text": "Went on."}))
+        (error,) = await _errors(stack)
+        assert error["type"] == "repository_forbidden_error"
+        assert "localhost" in error["message"]
+        assert forge.requests == []
+
+
+async def test_a_failed_clone_is_tried_again_by_the_next_harness(tmp_path: Path, forge: GitServer) -> None:
+    async with _stack(tmp_path, forge, {"url": forge.url("team/tool")}) as stack:
+        await stack.turn(script({"tool": "bash", "input": {"command": "true"}}, {"text": "Went on."}))
+        assert [error["type"] for error in await _errors(stack)] == ["repository_not_found_error"]
+        forge.make("team/tool")
+        await stack.stop_worker()
+        stack.start_worker()
+        summary = await stack.turn(script(LOOK, TELL))
+        assert summary["last_message"]["text"].startswith("second")
+        assert len(await _errors(stack)) == 1
