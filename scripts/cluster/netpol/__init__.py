@@ -1,0 +1,1 @@
+"""Enforces NetworkPolicies on a single node with nftables; standard library only, runs inside the node image."""

@@ -1,0 +1,1 @@
+"""The demo: the sample session, run on the cluster and shown live."""
