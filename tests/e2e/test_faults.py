@@ -1,0 +1,115 @@
+"""A scripted 20-step session ends after all its steps, whatever is killed in its middle (issue acceptance 4)."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from support.cluster import Namespace, eventually, kill_container, kubectl, message, script
+from support.requirements import requirement
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(420)]
+
+STEPS = 20
+SYSTEM = "managed-agents-system"
+COMMAND = "sleep 0.4; echo step {{i}} >> /workspace/steps; echo step {{i}}"
+STEP = {"tool": "bash", "input": {"command": COMMAND}, "repeat": STEPS}
+
+
+def kill_worker(namespace: Namespace, session: str) -> None:
+    """Kill the harness process that holds the session, not the respawner above it."""
+    pod = namespace.pods(session, "harness")[0]["metadata"]["name"]
+    code = (
+        "import os,signal\n"
+        "for p in os.listdir('/proc'):\n"
+        "    if p.isdigit() and p != '1' and int(p) != os.getpid():\n"
+        "        stat = open(f'/proc/{p}/stat').read().rsplit(')', 1)[1].split()\n"
+        "        if stat[1] == '1': os.kill(int(p), signal.SIGKILL)\n"
+    )
+    kubectl("exec", "-n", namespace.name, pod, "-c", "harness", "--", "python3", "-c", code)
+
+
+def kill_harness_pod(namespace: Namespace, session: str) -> None:
+    """Delete the harness Pod without grace."""
+    _delete_pod(namespace.name, namespace.pods(session, "harness")[0]["metadata"]["name"])
+
+
+def kill_tools_container(namespace: Namespace, session: str) -> None:
+    """Kill the tools container's PID 1 from the node, as the kernel would when the container is out of memory."""
+    kill_container(namespace.pods(session, "sandbox")[0], "tools")
+
+
+def kill_sandbox_pod(namespace: Namespace, session: str) -> None:
+    """Delete the sandbox Pod without grace."""
+    _delete_pod(namespace.name, namespace.pods(session, "sandbox")[0]["metadata"]["name"])
+
+
+def kill_server(namespace: Namespace, session: str) -> None:
+    """Delete the server's Pod without grace."""
+    _delete_component("managed-agents-server")
+
+
+def kill_operator(namespace: Namespace, session: str) -> None:
+    """Delete the operator's Pod without grace."""
+    _delete_component("managed-agents-operator")
+
+
+Fault = Callable[[Namespace, str], None]
+
+OWN: tuple[Fault, ...] = (kill_worker, kill_harness_pod, kill_tools_container, kill_sandbox_pod)
+"""These hit one session, so four sessions meet one each, at the same time."""
+
+SHARED: tuple[Fault, ...] = (kill_server, kill_operator)
+
+
+@requirement("F7", "F17", "I5")
+def test_session_ends_after_all_steps_when_a_part_of_its_own_is_killed(
+    namespace: Namespace, subtests: pytest.Subtests
+) -> None:
+    with ThreadPoolExecutor(len(OWN)) as pool:
+        survivals = {fault.__name__: pool.submit(_survives, namespace, fault) for fault in OWN}
+        for name, survival in survivals.items():
+            with subtests.test(name):
+                survival.result()
+
+
+@requirement("F1", "F28", "I5")
+@pytest.mark.parametrize("fault", SHARED, ids=lambda fault: fault.__name__)
+def test_session_ends_after_all_steps_when_a_shared_part_is_killed(namespace: Namespace, fault: Fault) -> None:
+    _survives(namespace, fault)
+
+
+def _survives(namespace: Namespace, fault: Fault) -> None:
+    """Run a session into its middle, do the fault to it, and hold it to its end."""
+    name = fault.__name__.replace("_", "-")
+    namespace.create_session(name, message("first", script(STEP, {"text": "all steps done"})))
+    eventually("five steps are done", lambda: _results(namespace.events(name)) >= 5, seconds=120)
+    fault(namespace, name)
+    status = namespace.wait_idle(name, seconds=240)["status"]
+    events = eventually("the log can be read", lambda: namespace.events(name), seconds=30)
+    assert status["stopReason"] == {"type": "end_turn"}
+    assert status["lastMessage"]["text"] == "all steps done"
+    assert [event["position"] for event in events] == list(range(1, len(events) + 1))
+    uses = [event["id"] for event in events if event["type"] == "agent.tool_use"]
+    results = [event["tool_use_id"] for event in events if event["type"] == "agent.tool_result"]
+    assert len(uses) == STEPS
+    assert results == uses
+    failed = [event for event in events if event["type"] == "agent.tool_result" and event.get("is_error")]
+    assert len(failed) <= 1, failed
+
+
+def _results(events: list[dict[str, Any]]) -> int:
+    return len([event for event in events if event["type"] == "agent.tool_result"])
+
+
+def _delete_pod(namespace: str, pod: str) -> None:
+    kubectl("delete", "-n", namespace, "pod", pod, "--grace-period=0", "--force", "--wait=false")
+
+
+def _delete_component(name: str) -> None:
+    selector = f"app.kubernetes.io/name={name}"
+    pods = kubectl("get", "pods", "-n", SYSTEM, "-l", selector, "-o", "name").split()
+    assert pods, f"no Pod with {selector}"
+    for pod in pods:
+        kubectl("delete", "-n", SYSTEM, pod, "--grace-period=0", "--force", "--wait=false")
