@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from managed_agents.eventlog.records import Config
+from managed_agents.eventlog.replies import ReplyKey
 
 IntentState = Literal["open", "abandoned"]
 
@@ -15,7 +16,8 @@ class Intent:
 
     `key` is random and stands in the object's annotation, so that nobody can claim an intent who cannot read it.
     `config` is the session config without `id`, `uid` and `generation`; `events` are in the log's form. An `abandoned`
-    intent was answered with an error: an object that appears late under its key must go.
+    intent was answered with an error: an object that appears late under its key must go. `reply` names the request that
+    asked for the session: whoever binds the intent, a repeat of that request finds its session.
     """
 
     key: str
@@ -26,6 +28,7 @@ class Intent:
     events: tuple[Mapping[str, Any], ...]
     sender: Mapping[str, Any]
     state: IntentState = "open"
+    reply: ReplyKey | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,9 +19,10 @@ class ReplyKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """A kept answer: `body`, or where that is null the events that the request appended."""
+    """A kept answer: `body`, or where that is null the session that the request made, or the events it appended."""
 
     digest: bytes
     status: int
     body: bytes | None
     events: tuple[LoggedEvent, ...] = ()
+    session: str | None = None

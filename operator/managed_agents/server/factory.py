@@ -138,7 +138,7 @@ def build_context(
             },
             streams_max=settings.streams_max,
         ),
-        replies=Replies(log=log, clock=clock),
+        replies=Replies(log=log, clock=clock, settle=intents.settle),
         feed=feed,
         leases=leases,
         sessions=sessions,

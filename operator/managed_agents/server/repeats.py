@@ -10,6 +10,7 @@ from managed_agents.contracts.errors import RejectedError
 from managed_agents.server.connection import ApiConnection
 from managed_agents.server.context import context_of
 from managed_agents.server.routes.access import WORKSPACE_HEADER
+from managed_agents.server.routes.route import PERMITS
 from managed_agents.server.services.callers import Caller
 from managed_agents.server.services.replies import Answering, Asked, Replies, Result
 
@@ -37,8 +38,12 @@ async def answered_once(request: web.Request, handler: Handler, caller: Caller) 
         return Result(status=response.status, body=body)
 
     replies = context_of(request).replies
-    answering, result = await replies.answer(asked, run)
+    answering, result = await replies.answer(asked, run, lambda: _permit(request))
     return _Answer(result, request, answering, replies)
+
+
+async def _permit(request: web.Request) -> None:
+    await request.config_dict[PERMITS][request.match_info.handler](request)
 
 
 class _Answer(web.Response):

@@ -15,6 +15,7 @@ import pytest
 from managed_agents.contracts.ids import id_for
 from managed_agents.eventlog.records import Appended
 from managed_agents.eventlog.store import Append
+from managed_agents.server.app import PUBLIC_ROUTES
 from managed_agents.server.services.callers import Caller
 from managed_agents.server.services.replies import RETRY_SECONDS
 from support.clock import ManualClock
@@ -235,6 +236,24 @@ async def test_a_creation_that_was_cut_is_not_repeated_even_by_the_next_server(t
         assert agent["id"] == id_for("agent", made["metadata"]["uid"])
         await second.user("POST", "/agents", AGENT, headers=WORKSPACE)
         assert len(kube.list("agents")) == 2
+
+
+@requirement("I13")
+@pytest.mark.parametrize(("refused", "status"), [({"create"}, 403), ({"update"}, 403), ({"update", "get"}, 404)])
+async def test_a_first_result_is_only_for_who_may_still_do_it(refused: set[str], status: int, tmp_path: Path) -> None:
+    kube, keyed = FakeKube(), WORKSPACE | {"Idempotency-Key": "k1"}
+    async with server_in_process(tmp_path, kube=kube) as first:
+        _, agent = await first.user("POST", "/agents", AGENT, headers=keyed)
+        path, body = f"/agents/{agent['id']}", {"version": 1, "name": "Mended"}
+        assert (await first.user("POST", path, body, headers=keyed))[0] == 200
+    async with server_in_process(tmp_path, kube=kube) as second:
+        second.kubernetes.allowed = lambda review: review["resourceAttributes"]["verb"] not in refused
+        repeat = ("/agents", AGENT) if "create" in refused else (path, body)
+        assert (await second.user("POST", *repeat, headers=keyed))[0] == status
+
+
+def test_every_post_says_what_a_repeat_must_be_allowed() -> None:
+    assert [route.path for route in PUBLIC_ROUTES if (route.method == "POST") != (route.permit is not None)] == []
 
 
 async def test_a_key_in_another_workspace_is_another_request(server: TestServer) -> None:

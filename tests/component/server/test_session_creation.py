@@ -1,6 +1,7 @@
 """Creation of sessions is one or none: refusals, lost answers, crashes between the steps, and both doors at once."""
 
 import asyncio
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -37,9 +38,11 @@ def context(server: TestServer) -> Context:
     return server.running.context
 
 
-async def create(server: TestServer, shelf: Shelf, **changes: Any) -> tuple[int, Any]:
+async def create(
+    server: TestServer, shelf: Shelf, headers: Mapping[str, str] = HEADERS, **changes: Any
+) -> tuple[int, Any]:
     body = {"agent": shelf.agent, "environment_id": shelf.environment, "initial_events": [HELLO], **changes}
-    return await server.user("POST", "/sessions", body, headers=HEADERS)
+    return await server.user("POST", "/sessions", body, headers=dict(headers))
 
 
 async def listed(server: TestServer) -> list[str]:
@@ -212,6 +215,52 @@ async def test_the_operators_report_binds_too_and_once(died: tuple[Path, FakeKub
             assert (status, summary["head"], summary["wanted"]) == (200, 1, True)
         await context(server).intents.sweep()
         assert await event_types(server, session_id) == ["user.message"]
+
+
+def dies(*_: Any) -> Any:
+    """Ends a request where a kill of its server would."""
+    raise RuntimeError("killed")
+
+
+@pytest.mark.parametrize("step", ["_made", "_bound", "record"], ids=["no-object", "not-bound", "not-answered"])
+@pytest.mark.parametrize(
+    ("first", "again"),
+    [({}, {"x-stainless-retry-count": "1"}), ({"Idempotency-Key": "k"}, {"Idempotency-Key": "k"})],
+    ids=["retry", "key"],
+)
+@requirement("sessions-once", "F28")
+async def test_a_repeat_after_a_crash_gets_the_session_that_was_begun(
+    step: str, first: dict[str, str], again: dict[str, str], tmp_path: Path
+) -> None:
+    kube = FakeKube()
+    shelf = stock(kube)
+    async with server_in_process(tmp_path, kube=kube) as server:
+        creator = context(server).public_sessions.creator
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(creator.log if step == "record" else SessionCreator, step, dies)
+            assert (await create(server, shelf, {**HEADERS, **first}))[0] == 500
+        begun = names(server)
+    async with server_in_process(tmp_path, kube=kube) as server:
+        status, answer = await create(server, shelf, {**HEADERS, **again})
+        assert (status, answer["status"]) == (200, "running")
+        assert await listed(server) == [answer["id"]]
+        assert await event_types(server, answer["id"]) == ["user.message"]
+        assert begun <= names(server)
+        assert len(names(server)) == 1
+        assert (step == "_made") == (not begun)
+
+
+@requirement("sessions-once")
+async def test_a_key_that_a_crash_cut_off_takes_no_other_body(tmp_path: Path) -> None:
+    kube, keyed = FakeKube(), {**HEADERS, "Idempotency-Key": "k"}
+    shelf = stock(kube)
+    async with server_in_process(tmp_path, kube=kube) as server:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(SessionCreator, "_bound", dies)
+            await create(server, shelf, keyed)
+        status, answer = await create(server, shelf, keyed, title="another")
+        assert (status, answer["error"]["type"]) == (422, "invalid_request_error")
+        assert len(await listed(server)) == 1
 
 
 async def test_an_intent_cannot_be_claimed_by_another_object(died: tuple[Path, FakeKube]) -> None:

@@ -16,6 +16,7 @@ from managed_agents.eventlog.intents import Identity, Intent
 from managed_agents.eventlog.projection import Projection
 from managed_agents.eventlog.queries import SessionQuery
 from managed_agents.eventlog.records import Slice
+from managed_agents.eventlog.replies import Reply, ReplyKey
 from managed_agents.eventlog.sqlite import open_event_log
 from managed_agents.eventlog.store import Admit, Append, EventLog
 
@@ -88,6 +89,18 @@ async def test_an_intent_becomes_a_session_with_its_events_in_one_commit(log: Ev
     events = await log.read(ID, Slice())
     assert [b'"username":"alice"' in (event.private or b"") for event in events] == [True, True]
     assert await log.intents() == []
+
+
+async def test_the_binding_keeps_the_session_for_a_repeat_of_its_request(log: EventLog) -> None:
+    asked = ReplyKey(key=b"request", digest=b"body", expires=2.0)
+    await log.add_intent(intent("one", reply=asked))
+    assert (await log.intent("key-1")) == intent("one", reply=asked)
+    assert await log.reply(asked.key, 1.0) is None
+    await log.bind_intent("key-1", IDENTITY, {}, admit)
+    assert await log.reply(asked.key, 1.0) == Reply(digest=b"body", status=200, body=None, session=ID)
+    assert await log.reply(asked.key, 2.0) is None
+    await log.delete(ID)
+    assert await log.reply(asked.key, 1.0) is None
 
 
 async def test_binding_twice_changes_nothing(log: EventLog) -> None:

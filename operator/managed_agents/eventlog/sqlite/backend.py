@@ -71,7 +71,7 @@ class SqliteEventLog:
         self._appender = Appender(self._state, self._replies, now, new_event_id)
         self._sandboxes = Sandboxes(self._state, lambda: secrets.token_urlsafe(32))
         self._registry = Registry(self._state, self._appender, self._sandboxes, now)
-        self._intents = Intents(self._state, self._appender, self._registry)
+        self._intents = Intents(self._state, self._appender, self._registry, self._replies)
         index.backfill(self._state)
         self._listeners: list[Listener] = []
         self._boot: int = connection.execute("SELECT value FROM meta WHERE name = 'boot'").get

@@ -2,14 +2,17 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 
 from managed_agents.contracts.errors import ConflictError
 from managed_agents.eventlog.intents import Identity, Intent
 from managed_agents.eventlog.records import Config, Session
+from managed_agents.eventlog.replies import ReplyKey
 from managed_agents.eventlog.sqlite.appending import Appender
 from managed_agents.eventlog.sqlite.registry import Registry
+from managed_agents.eventlog.sqlite.replies import Replies
 from managed_agents.eventlog.sqlite.state import State
 from managed_agents.eventlog.store import Admit, Append
 
@@ -23,10 +26,12 @@ class Intents:
     state: State
     appender: Appender
     registry: Registry
+    replies: Replies
 
     def add(self, intent: Intent) -> None:
         """Store an intent."""
-        body = orjson.dumps({"config": intent.config, "events": intent.events, "sender": intent.sender})
+        values = {"config": intent.config, "events": intent.events, "sender": intent.sender}
+        body = orjson.dumps({**values, "reply": _reply_text(intent.reply)})
         self.state.connection.execute(
             "INSERT INTO intents VALUES (?, ?, ?, ?, ?, ?)",
             (intent.key, intent.namespace, intent.name, intent.created_at, intent.state, body),
@@ -69,7 +74,10 @@ class Intents:
                 Append(session=identity.id, events=intent.events, key=once, admit=rules, sender=intent.sender)
             )
         self.drop(key)
-        return self.state.entry(identity.id).session
+        entry = self.state.entry(identity.id)
+        if intent.reply is not None:
+            self.replies.keep_session(intent.reply, entry.sid)
+        return entry.session
 
     def drop(self, key: str) -> None:
         """Forget an intent; also one that is not there."""
@@ -92,4 +100,16 @@ def _intent(row: tuple[str, str, str, str, str, bytes]) -> Intent:
         config=values["config"],
         events=tuple(values["events"]),
         sender=values["sender"],
+        reply=_reply_from(values.get("reply")),
     )
+
+
+def _reply_text(key: ReplyKey | None) -> list[Any] | None:
+    return None if key is None else [key.key.hex(), key.digest.hex(), key.expires]
+
+
+def _reply_from(text: list[Any] | None) -> ReplyKey | None:
+    if text is None:
+        return None
+    key, digest, expires = text
+    return ReplyKey(key=bytes.fromhex(key), digest=bytes.fromhex(digest), expires=expires)

@@ -31,6 +31,12 @@ class Replies:
             f"{_INSERT} (?, ?, ?, 200, NULL, ?, ?, ?)", (key.key, key.digest, key.expires, sid, first, count)
         )
 
+    def keep_session(self, key: ReplyKey, sid: int) -> None:
+        """Keep which session a request made."""
+        self.state.connection.execute(
+            f"{_INSERT} (?, ?, ?, 200, NULL, ?, NULL, NULL)", (key.key, key.digest, key.expires, sid)
+        )
+
     def get(self, key: bytes, now: float) -> Reply | None:
         """Return an answer that has not ended, and whose session lives."""
         row = self.state.connection.execute(
@@ -44,6 +50,8 @@ class Replies:
         owner = self.state.connection.execute("SELECT id FROM sessions WHERE sid = ?", (sid,)).fetchone()
         if owner is None:
             return None
+        if first is None:
+            return Reply(digest=digest, status=status, body=None, session=owner[0])
         query = f"{SELECT_EVENTS} WHERE key >= ? AND key < ? ORDER BY key"
         rows = self.state.connection.execute(query, (key_for(sid, first), key_for(sid, first + count)))
         return Reply(

@@ -1,5 +1,7 @@
 """The public calls on Agents and their versions (API reference §3.1)."""
 
+from functools import partial
+
 from aiohttp import web
 
 from managed_agents.kube.resources import Manifest
@@ -95,6 +97,7 @@ ROUTES = (
         summary="Create an agent.",
         answers="agent",
         body=AgentCreate,
+        permit=partial(access.workspace, verb="create", resource=RESOURCE),
     ),
     Route(
         method="GET",
@@ -128,6 +131,7 @@ ROUTES = (
         summary="Change an agent; fields that are left out stay.",
         answers="agent",
         body=AgentUpdate,
+        permit=partial(_agent, verb="update"),
     ),
     Route(
         method="POST",
@@ -136,6 +140,7 @@ ROUTES = (
         family="agents",
         summary="Archive an agent, for ever.",
         answers="agent",
+        permit=partial(_agent, verb="update"),
     ),
     Route(
         method="GET",

@@ -1,5 +1,7 @@
 """The public calls on Environments (API reference §3.2); the work queue of self-hosted ones comes later."""
 
+from functools import partial
+
 from aiohttp import web
 
 from managed_agents.contracts.errors import NotFoundError
@@ -88,6 +90,7 @@ ROUTES = (
         summary="Create an environment.",
         answers="environment",
         body=EnvironmentCreate,
+        permit=partial(access.workspace, verb="create", resource=RESOURCE),
     ),
     Route(
         method="GET",
@@ -114,6 +117,7 @@ ROUTES = (
         summary="Change an environment; fields that are left out stay.",
         answers="environment",
         body=EnvironmentUpdate,
+        permit=partial(_environment, verb="update"),
     ),
     Route(
         method="DELETE",
@@ -130,5 +134,6 @@ ROUTES = (
         family="environments",
         summary="Archive an environment, for ever.",
         answers="environment",
+        permit=partial(_environment, verb="update"),
     ),
 )

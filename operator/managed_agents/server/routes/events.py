@@ -88,6 +88,7 @@ ROUTES = (
         family="events",
         summary="Queue client events, all or none",
         answers="list of event",
+        permit=access.sender,
     ),
     Route(
         method="GET",

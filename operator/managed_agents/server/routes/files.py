@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 from urllib.parse import quote
 
@@ -219,6 +220,7 @@ ROUTES = (
         summary="Upload a file",
         answers="file",
         takes="multipart/form-data",
+        permit=partial(access.workspace, verb="create", resource=RESOURCE),
     ),
     Route(
         method="GET",

@@ -1,6 +1,7 @@
 """The public calls of a session's resources: files that come and go, repositories for its life (API reference §4.5)."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -90,6 +91,7 @@ ROUTES = (
         summary="Add a file to a session",
         answers="file",
         body=ResourceAdd,
+        permit=partial(permitted_record, verb="update"),
     ),
     Route(
         method="GET",
@@ -107,6 +109,7 @@ ROUTES = (
         summary="Change a repository's token",
         answers="session_resource",
         body=ResourceUpdate,
+        permit=partial(permitted_record, verb="update"),
     ),
     Route(
         method="DELETE",

@@ -1,11 +1,14 @@
 """The public calls of sessions: create, look, list, change, archive, delete (API reference §3.3, §4.5)."""
 
+from functools import partial
+
 from aiohttp import web
 
 from managed_agents.eventlog.queries import SessionRecord
 from managed_agents.server.bodies.sessions import SessionCreate, SessionUpdate
 from managed_agents.server.context import context_of
 from managed_agents.server.middleware import json_response
+from managed_agents.server.repeats import ANSWERING
 from managed_agents.server.routes import access, bodies
 from managed_agents.server.routes.route import Query, Route
 from managed_agents.server.services.session_list import LIMIT_MAX, STATUSES, list_sessions, parse_page
@@ -35,8 +38,10 @@ async def create_session(request: web.Request) -> web.Response:
     """Create a session; with initial events it starts at once."""
     place = await access.workspace(request, "create", "sessions")
     body = checked(SessionCreate, await bodies.json_object(request))
-    creator = context_of(request).public_sessions.creator
-    return shown(request, await creator.create(place.namespace, body, place.caller.sender()))
+    creator, answering = context_of(request).public_sessions.creator, request[ANSWERING]
+    record = await creator.create(place.namespace, body, place.caller.sender(), answering.key)
+    answering.is_kept = True  # in the commit that bound the session to its object
+    return shown(request, record)
 
 
 async def get_session(request: web.Request) -> web.Response:
@@ -108,6 +113,7 @@ ROUTES = (
         summary="Create a session",
         answers="session",
         body=SessionCreate,
+        permit=partial(access.workspace, verb="create", resource="sessions"),
     ),
     Route(
         method="GET",
@@ -134,6 +140,7 @@ ROUTES = (
         summary="Change a session",
         answers="session",
         body=SessionUpdate,
+        permit=partial(permitted_record, verb="update"),
     ),
     Route(
         method="DELETE",
@@ -150,6 +157,7 @@ ROUTES = (
         family="sessions",
         summary="Archive a session",
         answers="session",
+        permit=partial(permitted_record, verb="update"),
     ),
 )
 """The public calls of sessions."""

@@ -1,5 +1,7 @@
 """The public calls of a session's threads: there is the primary one (API reference §4.7)."""
 
+from functools import partial
+
 from aiohttp import web
 
 from managed_agents.contracts.errors import NotFoundError, RejectedError
@@ -94,6 +96,7 @@ ROUTES = (
         family="threads",
         summary="Archive a thread; the primary one cannot be",
         answers="session_thread",
+        permit=partial(permitted_record, verb="update"),
     ),
 )
 """The public calls of threads."""

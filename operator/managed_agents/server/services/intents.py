@@ -23,6 +23,7 @@ from managed_agents.kube.resources import Manifest
 from managed_agents.server.services.client_rules import admit_for
 from managed_agents.server.services.collection import Collection
 from managed_agents.server.services.keyed_locks import KeyedLocks
+from managed_agents.server.services.refusals import translated
 from managed_agents.server.services.session_resources import SessionResources
 
 SWEEP_SECONDS = 5.0
@@ -78,6 +79,20 @@ class Intents:
             if key in self._in_flight:
                 self._in_flight[key] = identity.id
         return session
+
+    async def settle(self, request: bytes) -> None:
+        """Decide what a request began and a crash cut off: bound now, or given up for good. Raises: RetryableError."""
+        for intent in await self._log.intents():
+            if intent.reply is not None and intent.reply.key == request and intent.key not in self._in_flight:
+                await self._decide(intent)
+
+    async def _decide(self, intent: Intent) -> None:
+        with translated():
+            manifest = self._annotated(await self._live(intent), intent)
+        if manifest is None:
+            await self._log.abandon_intent(intent.key)
+        elif intent.state == "open":
+            await self._late(intent, manifest)
 
     async def run(self) -> None:
         """Sweep from now on, until cancelled."""

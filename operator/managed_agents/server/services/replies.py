@@ -12,11 +12,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from math import inf
 
+import orjson
+
 from managed_agents.contracts.clock import Clock
 from managed_agents.eventlog.errors import KeyReusedError
 from managed_agents.eventlog.records import LoggedEvent
 from managed_agents.eventlog.replies import Reply, ReplyKey
 from managed_agents.eventlog.store import EventLog
+from managed_agents.server.services.session_view import session_view
 
 RETRY_SECONDS = 15 * 60.0
 KEY_SECONDS = 24 * 3600.0
@@ -78,6 +81,9 @@ class Answering:
 
 Run = Callable[[Answering], Awaitable[Result]]
 
+Permit = Callable[[], Awaitable[object]]
+"""Raises where the caller may not do any more what it did then."""
+
 
 @dataclass(slots=True, kw_only=True)
 class Replies:
@@ -85,14 +91,16 @@ class Replies:
 
     log: EventLog
     clock: Clock
+    settle: Callable[[bytes], Awaitable[None]]
+    """Ends what a request, named by its key's digest, began before a crash; asked before a repeat is answered."""
     _running: dict[bytes, tuple[Answering, "asyncio.Task[Result]"]] = field(default_factory=dict)
     _known: OrderedDict[bytes, Answering] = field(default_factory=OrderedDict)
     _swept_at: float = -inf
 
-    async def answer(self, asked: Asked, run: Run) -> tuple[Answering, Result]:
-        """Return the result of a request: an earlier one's where it repeats that, else of `run`.
+    async def answer(self, asked: Asked, run: Run, permit: Permit) -> tuple[Answering, Result]:
+        """Return the result of a request: an earlier one's where it repeats that and `permit` lets it, else of `run`.
 
-        `run` goes on when the caller goes away. Raises: KeyReusedError, and what `run` raises.
+        `run` goes on when the caller goes away. Raises: KeyReusedError, and what `run` and `permit` raise.
         """
         key = asked.reply_key(self._now())
         if asked.repeats:
@@ -102,6 +110,7 @@ class Replies:
                 _require_same(answering.key.digest, key)
                 return answering, await asyncio.shield(task)
             if kept is not None:
+                await permit()
                 return kept
         answering = Answering(key=key, has_key=asked.key is not None)
         task = asyncio.create_task(self._run(answering, run))
@@ -149,13 +158,20 @@ class Replies:
         known = self._known.get(key.key)
         if asked.key is None and known is not None and known.is_delivered:
             return None
+        await self.settle(key.key)
         reply = await self.log.reply(key.key, self._now())
         if reply is None:
             return None
         _require_same(reply.digest, key)
         answering = known or Answering(key=key, has_key=asked.key is not None, is_kept=True)
         self._remember(answering)
-        return answering, _result_of(reply)
+        return answering, await self._result_of(reply)
+
+    async def _result_of(self, reply: Reply) -> Result:
+        if reply.session is not None:
+            view = session_view(await self.log.record(reply.session), self.clock.now())
+            return Result(status=reply.status, body=orjson.dumps(view))
+        return Result(status=reply.status, body=events_body(reply.events) if reply.body is None else reply.body)
 
     def _is_running(self, key: ReplyKey) -> bool:
         return key.key in self._running
@@ -179,10 +195,6 @@ def _heard(task: "asyncio.Task[Result]") -> None:
     """Take note of a failure that nobody waits for any more."""
     if not task.cancelled():
         task.exception()
-
-
-def _result_of(reply: Reply) -> Result:
-    return Result(status=reply.status, body=events_body(reply.events) if reply.body is None else reply.body)
 
 
 def _require_same(digest: bytes, key: ReplyKey) -> None:

@@ -18,6 +18,7 @@ from managed_agents.contracts.clock import Clock, rfc3339
 from managed_agents.contracts.errors import ManagedAgentsError, NotFoundError, RejectedError, RetryableError
 from managed_agents.eventlog.intents import Intent
 from managed_agents.eventlog.queries import SessionRecord
+from managed_agents.eventlog.replies import ReplyKey
 from managed_agents.eventlog.store import EventLog
 from managed_agents.kube.errors import AlreadyExistsError
 from managed_agents.kube.resources import Manifest
@@ -51,6 +52,7 @@ class Draft:
     events: tuple[Mapping[str, Any], ...]
     sender: Mapping[str, Any]
     created_at: str
+    reply: ReplyKey | None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -64,12 +66,15 @@ class SessionCreator:
     clock: Clock
     new_key: Callable[[], str] = field(default=lambda: secrets.token_hex(16))
 
-    async def create(self, namespace: str, body: SessionCreate, sender: Mapping[str, Any]) -> SessionRecord:
-        """Create a session. Raises: RejectedError, NotFoundError, ForbiddenError (quota), RetryableError.
+    async def create(
+        self, namespace: str, body: SessionCreate, sender: Mapping[str, Any], reply: ReplyKey | None = None
+    ) -> SessionRecord:
+        """Create a session, of which a repeat of the request `reply` learns whatever happens from now on.
 
-        After an error there is no session: an object whose creation became known too late is removed.
+        Raises: RejectedError, NotFoundError, ForbiddenError (quota), RetryableError. After an error there is no
+        session: an object whose creation became known too late is removed.
         """
-        draft = await self._draft(namespace, body, sender)
+        draft = await self._draft(namespace, body, sender, reply)
         for _ in range(NAME_ATTEMPTS_MAX):
             intent = self._intent(draft)
             with self.intents.in_flight(intent.key), contextlib.suppress(AlreadyExistsError):
@@ -77,7 +82,9 @@ class SessionCreator:
                 return await self._made(intent, draft.spec)
         raise RetryableError(f"no free name was found for session {draft.title!r}; try again")
 
-    async def _draft(self, namespace: str, body: SessionCreate, sender: Mapping[str, Any]) -> Draft:
+    async def _draft(
+        self, namespace: str, body: SessionCreate, sender: Mapping[str, Any], reply: ReplyKey | None
+    ) -> Draft:
         refuse_vaults(body.vault_ids)
         events = initial_events_of(body.initial_events or ())
         agent = await self.references.agent(namespace, body.agent)
@@ -110,6 +117,7 @@ class SessionCreator:
             events=tuple(events),
             sender=sender,
             created_at=created_at,
+            reply=reply,
         )
 
     def _intent(self, draft: Draft) -> Intent:
@@ -121,6 +129,7 @@ class SessionCreator:
             config=dict(draft.config),
             events=draft.events,
             sender=draft.sender,
+            reply=draft.reply,
         )
 
     async def _made(self, intent: Intent, spec: Mapping[str, Any]) -> SessionRecord:
