@@ -46,10 +46,22 @@ def packed(*members: Member) -> bytes:
     return made.getvalue()
 
 
-@pytest.fixture
-def trusting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A Python whose own filter lets everything pass."""
-    monkeypatch.setattr(tarfile, "data_filter", tarfile.fully_trusted_filter)
+NOT_IN_3_11_2 = ("data_filter", "tar_filter", "fully_trusted_filter", "FilterError")
+
+
+@pytest.fixture(params=["with filters", "without filters"], autouse=True)
+def python(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This Python, and one as old as that of Debian 12, whose archives know no filters."""
+    if request.param == "without filters":
+        extract = tarfile.TarFile.extract
+
+        def old(opened: tarfile.TarFile, member: tarfile.TarInfo, path: Path, set_attrs: bool = True) -> None:
+            extract(opened, member, path, set_attrs, filter=trusting)
+
+        trusting = tarfile.fully_trusted_filter
+        monkeypatch.setattr(tarfile.TarFile, "extract", old)
+        for name in NOT_IN_3_11_2:
+            monkeypatch.delattr(tarfile, name)
 
 
 @pytest.fixture
@@ -97,7 +109,6 @@ def test_what_packages_are_made_of_is_kept(target: Path) -> None:
     assert unpacked(target, *members) == 0  # again over what a broken attempt left
 
 
-@pytest.mark.usefixtures("trusting")
 @pytest.mark.parametrize(
     "members",
     [
@@ -131,7 +142,6 @@ def test_what_could_leave_the_folder_is_left_out(target: Path, members: list[Mem
         assert path.resolve().is_relative_to(target)
 
 
-@pytest.mark.usefixtures("trusting")
 def test_path_too_long_to_be_resolved_leads_nowhere(target: Path) -> None:
     """The shape of CVE-2025-4517: links whose resolved length exceeds what realpath follows."""
     name, members, path = "d" * 247, [], ""
@@ -143,6 +153,13 @@ def test_path_too_long_to_be_resolved_leads_nowhere(target: Path) -> None:
     assert unpacked(target, *members) >= 2
 
     assert list((target.parent / "outside").iterdir()) == []
+
+
+def test_modes_give_nobody_more_than_reading_and_running(target: Path) -> None:
+    modes = {"plain": 0o666, "program": 0o6777, "hidden": 0o000, "private": 0o100}
+    unpacked(target, *(file(name, mode=mode) for name, mode in modes.items()), ("d", b"", {"type": tarfile.DIRTYPE}))
+    found = {path.name: oct(path.stat().st_mode & 0o7777) for path in target.iterdir()}
+    assert found == {"plain": "0o644", "program": "0o755", "hidden": "0o600", "private": "0o700", "d": "0o755"}
 
 
 def test_file_replaces_a_link_and_is_not_written_through_it(target: Path) -> None:
