@@ -102,7 +102,7 @@ class Appender:
             if event is None or event.session != entry.session.id or event.type not in _STAMPABLE:
                 raise RejectedError(f"{event_id} is no client event of this session", field="processed")
             if event.processed_at is None:
-                stamped.append(replace(event, processed_at=at))
+                stamped.append(event._replace(processed_at=at))
         return tuple(stamped)
 
     def _folded(self, session: Session, request: Append, at: str) -> tuple[Projection, tuple[LoggedEvent, ...]]:

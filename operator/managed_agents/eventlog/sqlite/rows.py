@@ -22,8 +22,14 @@ def key_for(sid: int, position: int) -> int:
 
 def checksum(event: LoggedEvent) -> int:
     """Return the checksum of all that a record holds."""
-    head = f"{event.position}\n{event.id}\n{event.type}\n{event.epoch}\n{event.processed_at}\n"
-    return zlib.crc32(event.private or b"", zlib.crc32(event.body, zlib.crc32(head.encode())))
+    return _checksum(*event[1:])
+
+
+def _checksum(
+    position: int, event_id: str, event_type: str, epoch: int | None, at: str | None, body: bytes, private: bytes | None
+) -> int:
+    found = zlib.crc32(f"{position}\n{event_id}\n{event_type}\n{epoch}\n{at}\n".encode() + body)
+    return found if private is None else zlib.crc32(private, found)
 
 
 def row_for(sid: int, event: LoggedEvent) -> EventRow:
@@ -37,22 +43,12 @@ def event_from(session: str, row: Sequence[Any]) -> LoggedEvent:
     key, event_id, event_type, epoch, processed_at, body, private, stored = row
     position = key & ((1 << POSITION_BITS) - 1)
     try:
-        event = LoggedEvent(
-            session=session,
-            position=position,
-            id=event_id,
-            type=event_type,
-            epoch=epoch,
-            processed_at=processed_at,
-            body=body,
-            private=private,
-        )
-        intact = checksum(event) == stored
+        intact = _checksum(position, event_id, event_type, epoch, processed_at, body, private) == stored
     except TypeError:  # a flipped type byte turns a blob into a number
         intact = False
     if not intact:
         raise DamagedError(f"session {session}: the record at position {position} fails its checksum")
-    return event
+    return LoggedEvent(session, position, event_id, event_type, epoch, processed_at, body, private)
 
 
 def folded_from(event: LoggedEvent) -> Folded:
