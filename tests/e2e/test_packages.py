@@ -1,0 +1,131 @@
+"""Packages of an Environment on the cluster: fetched once by its Job, kept, and there before the first call."""
+
+import base64
+import io
+import json
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from support.cluster import Namespace, Object, eventually, kubectl, managed, message, script
+from support.policyprobe import create, probe_image
+from support.requirements import requirement
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(500)]
+
+INSTALL_SECONDS = 240
+WHEEL = "greeting-1.0-py3-none-any.whl"
+SYSTEM = "managed-agents-system"
+OPERATOR = "deployment/managed-agents-operator"
+RULES = "MANAGED_AGENTS_EGRESS_RULES"
+
+
+def wheel() -> bytes:
+    """A wheel with one module."""
+    held = io.BytesIO()
+    information = "greeting-1.0.dist-info"
+    with zipfile.ZipFile(held, "w") as archive:
+        archive.writestr("greeting.py", "TEXT = 'hello from a package'\n")
+        archive.writestr(f"{information}/METADATA", "Metadata-Version: 2.1\nName: greeting\nVersion: 1.0\n")
+        tags = "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        archive.writestr(f"{information}/WHEEL", tags)
+        archive.writestr(f"{information}/RECORD", f"greeting.py,,\n{information}/METADATA,,\n{information}/WHEEL,,\n")
+    return held.getvalue()
+
+
+def index(namespace: Namespace) -> tuple[str, str]:
+    """Start an HTTP server that holds the wheel; return its name in the cluster and its address."""
+    container = {
+        "name": "main",
+        "image": probe_image(),
+        "imagePullPolicy": "Never",
+        "command": ["python3", "-u", "-m", "http.server", "80", "--directory", "/files"],
+        "volumeMounts": [{"name": "files", "mountPath": "/files"}],
+        "readinessProbe": {"httpGet": {"path": f"/{WHEEL}", "port": 80}, "periodSeconds": 1},
+        "resources": {"requests": {"cpu": "1m", "memory": "16Mi"}, "limits": {"cpu": "500m", "memory": "64Mi"}},
+    }
+    volumes = [{"name": "files", "configMap": {"name": "files"}}]
+    spec = {"containers": [container], "volumes": volumes, "terminationGracePeriodSeconds": 0}
+    create(
+        namespace.name,
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "files"},
+            "binaryData": {WHEEL: base64.b64encode(wheel()).decode()},
+        },
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": "index"},
+            "spec": {"clusterIP": "None", "selector": {"app": "index"}},
+        },
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": "index", "labels": {"app": "index"}},
+            "spec": {**spec, "automountServiceAccountToken": False},
+        },
+    )
+    kubectl("wait", "-n", namespace.name, "pod/index", "--for=condition=Ready", "--timeout=60s")
+    address = namespace.get("pod", "index")["status"]["podIP"]
+    return f"index.{namespace.name}.svc.cluster.local", address
+
+
+@contextmanager
+def egress_rules(rules: Object) -> Iterator[None]:
+    """Give the operator these rules, and take them away again."""
+
+    def ready() -> None:
+        kubectl("rollout", "status", "-n", SYSTEM, OPERATOR, "--timeout=120s", seconds=130)
+
+    kubectl("set", "env", "-n", SYSTEM, OPERATOR, f"{RULES}={json.dumps(rules)}")
+    try:
+        ready()
+        yield
+    finally:
+        kubectl("set", "env", "-n", SYSTEM, OPERATOR, f"{RULES}-")
+        ready()
+
+
+@requirement("packages")
+def test_packages_are_installed_once_and_are_there_before_the_first_call(namespace: Namespace) -> None:
+    host, address = index(namespace)
+    rules = {"allowed_hosts": [host], "allowed_cidrs": [address], "registries": {"pip": [host]}}
+    networking = {"type": "limited", "allowPackageManagers": True}
+    packages = {"pip": [f"greeting@http://{host}/{WHEEL}"]}
+    look = script({"tool": "bash", "input": {"command": "python3 -c 'import greeting; print(greeting.TEXT)'"}})
+    with egress_rules(rules):
+        config = {"type": "cloud", "networking": networking, "packages": packages}
+        namespace.apply(managed("Environment", "equipped", {"config": config}))
+        namespace.create_session("first", message("look", look), environment="equipped")
+
+        def installed() -> bool:
+            ready = namespace.condition("environment", "equipped", "Ready")
+            assert ready.get("reason") != "PackagesFailed", ready["message"]
+            return ready.get("status") == "True"
+
+        eventually("the packages are installed", installed, seconds=INSTALL_SECONDS)
+        digest = namespace.get("environment", "equipped")["status"]["packagesDigest"]
+        eventually("the Job is gone", lambda: not jobs(namespace))
+        assert said(namespace, "first") == "hello from a package"
+        kubectl("delete", "pod", "-n", namespace.name, "index")
+        namespace.create_session("second", message("look", look), environment="equipped")
+        assert said(namespace, "second") == "hello from a package", "kept at the server: the index is gone"
+        assert namespace.get("environment", "equipped")["status"]["packagesDigest"] == digest
+        assert jobs(namespace) == []
+
+
+def jobs(namespace: Namespace) -> list[Object]:
+    """The Jobs that install packages."""
+    return [job for job in namespace.select("jobs") if job["metadata"]["name"].startswith("ma-packages-")]
+
+
+def said(namespace: Namespace, session: str) -> str:
+    """What the tool of a session printed, once the session is idle."""
+    namespace.wait_idle(session, seconds=180)
+    (result,) = [event for event in namespace.events(session) if event["type"] == "agent.tool_result"]
+    text: str = result["content"][0]["text"]
+    return text.strip()
