@@ -144,6 +144,18 @@ class World:
         body = {"agentRef": {"name": "bot"}, "environmentRef": {"name": "python"}, "events": events, **spec}
         return self.create("sessions", name, body)
 
+    async def outlive(self, name: str) -> None:
+        """Make a session as the public API does, with one turn, and let its time to live pass."""
+        self.session(name, "Hello.", ttlSecondsAfterIdle=60)
+        marked = {"metadata": {"annotations": {"managedagents.dev/origin": "api"}}}
+        self.kube.merge(kind_of("sessions"), NAMESPACE, name, marked)
+        await self.settle()
+        await self.turn(name)
+        await self.advance(59)
+        assert self.get("sessions", name)["metadata"].get("deletionTimestamp") is None
+        await self.advance(2)
+        await self.settle()
+
     def say(self, name: str, event: str, text: str) -> None:
         """Append an event to a Session's specification."""
         events = self.get("sessions", name)["spec"]["events"]

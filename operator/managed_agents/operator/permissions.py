@@ -21,11 +21,11 @@ class Rule:
 WATCH = ("get", "list", "watch")
 
 CLUSTER = (
-    # kopf patches its progress annotation on the low-count kinds; Sessions get our finalizer
+    # kopf patches its progress annotation on the low-count kinds; Sessions get our finalizer, and outlived ones go
     Rule(group=names.GROUP, resource="agents", verbs=(*WATCH, "patch")),
     Rule(group=names.GROUP, resource="environments", verbs=(*WATCH, "patch")),
     Rule(group=names.GROUP, resource="modelproviders", verbs=(*WATCH, "patch")),
-    Rule(group=names.GROUP, resource="sessions", verbs=(*WATCH, "patch")),
+    Rule(group=names.GROUP, resource="sessions", verbs=(*WATCH, "patch", "delete")),
     Rule(group=names.GROUP, resource="agents/status", verbs=("patch",)),
     Rule(group=names.GROUP, resource="environments/status", verbs=("patch",)),
     Rule(group=names.GROUP, resource="modelproviders/status", verbs=("patch",)),

@@ -305,6 +305,13 @@ async def test_archived_and_outlived_sessions_end(operated: World) -> None:
     assert operated.names("pods") == []
 
 
+async def test_an_outlived_session_that_the_api_made_is_deleted(operated: World) -> None:
+    await operated.catalog(harness={"idleTimeoutSeconds": 5})
+    await operated.outlive("repair")
+    assert operated.names("sessions") == []
+    assert operated.names("deployments") == []
+
+
 async def test_rejected_event_is_named_and_later_ones_proceed(operated: World) -> None:
     await operated.catalog()
     bad = {"name": "bad", "type": "user.tool_confirmation", "toolUseId": "sevt_none", "result": "allow"}

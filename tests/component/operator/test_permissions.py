@@ -62,6 +62,7 @@ async def live_fully(operated: World) -> None:
     operated.kube.delete(kind_of("sessions"), "team-a", "repair")
     for _ in range(5):
         await operated.advance(1)
+    await operated.outlive("brief")
     for name in operated.names("modelproviders"):
         operated.kube.delete(kind_of("modelproviders"), "team-a", name)
     await operated.settle()

@@ -16,7 +16,7 @@ from managed_agents.operator.sessions.conditions import Findings
 from managed_agents.operator.sessions.finalize import finalize
 from managed_agents.operator.sessions.idle import go_idle
 from managed_agents.operator.sessions.model import Decision, Observed, StepResult, condition_of
-from managed_agents.operator.sessions.provision import event_names, provision, put_session
+from managed_agents.operator.sessions.provision import event_names, expire, provision, put_session
 from managed_agents.operator.sessions.run import PACKAGES_RECHECK_SECONDS, PROBLEM_RECHECK_SECONDS, run
 from managed_agents.operator.sessions.sandbox import see_to_sandbox
 from managed_agents.operator.sessions.status import status_for, write_after
@@ -43,6 +43,7 @@ def _steps(observed: Observed, admission: Admission | Refusal, now: datetime) ->
     told = memory_announcements(observed, memory_kills(observed))
     return [
         provisioned,
+        expire(observed, now),
         run(observed),
         see_to_sandbox(observed),
         go_idle(observed, now),

@@ -7,11 +7,14 @@ from typing import Any
 import orjson
 
 from managed_agents.contracts import names
+from managed_agents.contracts.api import conditions
 from managed_agents.contracts.api.casing import to_snake
-from managed_agents.contracts.api.session_configs import ANNOTATION_INTENT
-from managed_agents.operator.actions import Action, PutSession, SetFinalizer
+from managed_agents.contracts.api.session_configs import ANNOTATION_INTENT, ANNOTATION_ORIGIN, ORIGIN_API
+from managed_agents.kube.resources import SESSIONS
+from managed_agents.operator.actions import Action, DeleteChild, PutSession, SetFinalizer
 from managed_agents.operator.cache import EVENT_MANAGERS
 from managed_agents.operator.sessions.admit import Admission, Refusal
+from managed_agents.operator.sessions.announcements import announce
 from managed_agents.operator.sessions.model import Observed, StepResult
 
 
@@ -23,7 +26,7 @@ def provision(observed: Observed, admission: Admission | Refusal, now: datetime)
         actions.append(SetFinalizer(session=observed.session, present=True))
     if put is not None and put.digest != observed.memory.put_digest:
         actions.append(put)
-    return StepResult(actions=tuple(actions), requeue_after=_until_archived(observed, now))
+    return StepResult(actions=tuple(actions), requeue_after=_until_outlived(observed, now))
 
 
 def put_session(observed: Observed, admission: Admission | Refusal, now: datetime) -> PutSession | None:
@@ -66,9 +69,22 @@ def intent_of(observed: Observed) -> str | None:
 
 
 def is_archive_asked(observed: Observed, now: datetime) -> bool:
-    """Tell whether the session shall be archived: asked for, or idle for longer than its time to live."""
-    left = _until_archived(observed, now)
-    return bool(observed.session["spec"].get("archived")) or (left is not None and left <= 0)
+    """Tell whether the session shall be archived: asked for, or idle for longer than its time to live.
+
+    One that the public API made is deleted then instead; GitOps would make anew what its manifests hold, and run it.
+    """
+    is_over = _is_outlived(observed, now) and not _is_of_api(observed)
+    return bool(observed.session["spec"].get("archived")) or is_over
+
+
+def expire(observed: Observed, now: datetime) -> StepResult:
+    """Delete a session that the public API made once it has been idle for longer than its time to live."""
+    if not (_is_outlived(observed, now) and _is_of_api(observed)):
+        return StepResult()
+    metadata = observed.session["metadata"]
+    text = f"idle for longer than ttlSecondsAfterIdle, {observed.session['spec']['ttlSecondsAfterIdle']} s"
+    gone = DeleteChild(resource=SESSIONS, namespace=observed.namespace, name=metadata["name"], uid=metadata["uid"])
+    return StepResult(actions=(announce(observed, conditions.DELETING, text), gone))
 
 
 def is_delivered(observed: Observed) -> bool:
@@ -88,7 +104,17 @@ def is_archived(observed: Observed, now: datetime) -> bool:
     return observed.is_terminated or is_archive_asked(observed, now)
 
 
-def _until_archived(observed: Observed, now: datetime) -> float | None:
+def _is_of_api(observed: Observed) -> bool:
+    annotations = observed.session["metadata"].get("annotations") or {}
+    return annotations.get(ANNOTATION_ORIGIN) == ORIGIN_API
+
+
+def _is_outlived(observed: Observed, now: datetime) -> bool:
+    left = _until_outlived(observed, now)
+    return left is not None and left <= 0
+
+
+def _until_outlived(observed: Observed, now: datetime) -> float | None:
     seconds = observed.session["spec"].get("ttlSecondsAfterIdle")
     summary = observed.summary
     if seconds is None or summary is None or summary.status != "idle" or summary.wanted or summary.head == 0:
