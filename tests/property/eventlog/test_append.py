@@ -3,7 +3,6 @@
 import asyncio
 import tempfile
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +87,7 @@ class Run:
         request = Append(session=session, events=[], epoch=epoch, processed=[event.id for event in events])
         appended = await self.log.append(request)
         for event in events:
-            self.acknowledged[session][event.position] = replace(event, processed_at=appended.at).public()
+            self.acknowledged[session][event.position] = event._replace(processed_at=appended.at).public()
 
     async def _append(self, request: Append) -> int:
         appended = await self.log.append(request)
