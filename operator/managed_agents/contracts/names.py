@@ -21,10 +21,19 @@ LABEL_SESSION = f"{GROUP}/session"
 LABEL_SESSION_UID = f"{GROUP}/session-uid"
 LABEL_AGENT = f"{GROUP}/agent"
 LABEL_ENVIRONMENT = f"{GROUP}/environment"
+LABEL_POOL = f"{GROUP}/pool"
+"""Which pool a warm object is in; it goes when a session owns the object."""
+
+LABEL_HARNESS = f"{GROUP}/harness"
+"""Name of the warm Deployment that a harness Pod belongs to: all that its selector asks for."""
+
 LABEL_COMPONENT = "app.kubernetes.io/component"
 LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
 LABEL_PART_OF = "app.kubernetes.io/part-of"
 LABEL_NAME = "app.kubernetes.io/name"
+NAME_OF_SESSIONS = "managed-agents-session"
+"""Name of everything that is made for sessions, in a pool too."""
+
 PART_OF = "managed-agents"
 MANAGER = "managed-agents-operator"
 COMPONENT_HARNESS = "harness"
@@ -48,6 +57,11 @@ def harness_deployment_name_for(session_name: str, uid: str) -> str:
 def sandbox_pod_name_for(session_name: str, uid: str, generation: int) -> str:
     """Name the n-th sandbox Pod of a session."""
     return f"{PREFIX}{session_name}-{short_hash(f'{uid}/{generation}')}"
+
+
+def warm_name_for(pool: str, serial: str) -> str:
+    """Name an object of a pool; `serial` is random and makes it distinct."""
+    return f"{PREFIX}warm-{pool}-{serial}"
 
 
 def workspace_claim_name_for(session_name: str, uid: str) -> str:

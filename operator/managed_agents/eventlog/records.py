@@ -66,6 +66,17 @@ class Sandbox:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LeasedHarness:
+    """The warm harness that a session got last, and under which epoch; until it is released."""
+
+    deployment_uid: str
+    deployment_name: str
+    pod_uid: str
+    pod_name: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rejection:
     """Why an event was refused for ever under its idempotency key."""
 
@@ -92,6 +103,7 @@ class Session:
     rejected: tuple[Mapping[str, str], ...]
     projection: Projection
     sandbox: Sandbox | None = None
+    harness: LeasedHarness | None = None
     damage: str | None = None
 
     @property
@@ -114,6 +126,18 @@ class HarnessPod:
     pod_name: str
     deployment_uid: str
     session_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WarmHarness:
+    """A Pod that the operator vouches for and no session has yet: any of its namespace and harness image may."""
+
+    pod_uid: str
+    namespace: str
+    image: str
+    pod_name: str
+    deployment_name: str
+    deployment_uid: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,7 @@ from managed_agents.eventlog.records import (
     Sandbox,
     Session,
     Slice,
+    WarmHarness,
 )
 from managed_agents.eventlog.replies import Reply, ReplyKey
 
@@ -198,6 +199,28 @@ class EventLog(Protocol):
 
     async def harness_pod(self, pod_uid: str) -> HarnessPod | None:
         """Return a registered Pod."""
+        ...
+
+    async def offer_harness(self, warm: WarmHarness) -> None:
+        """Vouch for a Pod that no session has. Raises: ConflictError when a session has, or had, its Deployment."""
+        ...
+
+    async def withdraw_harness(self, deployment_uid: str, pod_uid: str | None) -> Sequence[str]:
+        """Take back a Deployment's Pods, or one of them, and return their UIDs; also when none is offered.
+
+        Raises: ConflictError when a session has it.
+        """
+        ...
+
+    async def warm_harness(self, pod_uid: str) -> WarmHarness | None:
+        """Return a Pod that is offered to any session."""
+        ...
+
+    async def lease_harness(self, session: str, pod_uid: str) -> Session | None:
+        """Give an offered Pod to a session, for good, under the next epoch; null when it is no longer offered.
+
+        Raises: ConflictError for a session that wants none, or of another namespace.
+        """
         ...
 
     async def claim_sandbox(self, session: str, epoch: int) -> Sandbox:

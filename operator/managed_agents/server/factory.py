@@ -86,6 +86,8 @@ async def running_server(settings: Settings, *, clock: Clock | None = None, on_f
         objects = await stack.enter_async_context(_objects(settings))
         context = build_context(settings, the_clock, log, files, reviewer, objects)
         context.public_sessions.pending.known(await log.sessions())
+        stack.push_async_callback(context.leases.warm.close)
+        stack.push_async_callback(_stop, asyncio.create_task(context.leases.resume()))
         expiring = asyncio.create_task(_expire_leases(context.leases))
         stack.push_async_callback(_stop, expiring)
         stack.push_async_callback(_stop, asyncio.create_task(_sweep_files(context)))
@@ -120,6 +122,7 @@ def build_context(
     sessions = Sessions(log, clock, feed, leases, resources)
     intents = Intents(log, objects.sessions, resources, clock)
     metrics.gauge("leases", "Living leases", lambda: len(leases))
+    metrics.gauge("warm_harnesses", "Harnesses that wait for a session", lambda: len(leases.warm))
     metrics.gauge("streams", "Open streams", lambda: len(streams))
     return Context(
         settings=settings,

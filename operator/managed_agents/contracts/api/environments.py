@@ -29,7 +29,13 @@ def environment_config(environment: Mapping[str, Any]) -> dict[str, Any]:
         "id": environment_id_of(environment),
         "name": environment_name_of(environment),
         "config": resolved_config(to_snake(environment["spec"].get("config") or {"type": CLOUD})),
+        "harness_image": harness_image_of(environment),
     }
+
+
+def harness_image_of(environment: Mapping[str, Any] | None) -> str:
+    """Return the harness image that an Environment names; empty for the operator's own. It names the harness pool."""
+    return str((((environment or {}).get("spec") or {}).get("harness") or {}).get("image") or "")
 
 
 def resolved_config(config: Mapping[str, Any]) -> dict[str, Any]:

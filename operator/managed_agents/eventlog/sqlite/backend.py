@@ -26,6 +26,7 @@ from managed_agents.eventlog.records import (
     Sandbox,
     Session,
     Slice,
+    WarmHarness,
 )
 from managed_agents.eventlog.replies import Reply, ReplyKey
 from managed_agents.eventlog.sqlite import index, reading
@@ -37,6 +38,7 @@ from managed_agents.eventlog.sqlite.sandboxes import Sandboxes
 from managed_agents.eventlog.sqlite.schema import open_database
 from managed_agents.eventlog.sqlite.state import State
 from managed_agents.eventlog.sqlite.turns import Turns, newest
+from managed_agents.eventlog.sqlite.warm_harnesses import WarmHarnesses
 from managed_agents.eventlog.sqlite.worker import Fatal, Worker
 from managed_agents.eventlog.store import Admit, Append, Describe, Listener
 
@@ -71,6 +73,7 @@ class SqliteEventLog:
         self._appender = Appender(self._state, self._replies, now, new_event_id)
         self._sandboxes = Sandboxes(self._state, lambda: secrets.token_urlsafe(32))
         self._registry = Registry(self._state, self._appender, self._sandboxes, now)
+        self._warm_harnesses = WarmHarnesses(self._state)
         self._intents = Intents(self._state, self._appender, self._registry, self._replies)
         index.backfill(self._state)
         self._listeners: list[Listener] = []
@@ -214,6 +217,22 @@ class SqliteEventLog:
     async def harness_pod(self, pod_uid: str) -> HarnessPod | None:
         """Return a registered Pod."""
         return await self._worker.read(lambda: self._registry.harness_pod(pod_uid))
+
+    async def offer_harness(self, warm: WarmHarness) -> None:
+        """Vouch for a Pod that no session has."""
+        await self._worker.write(lambda: self._warm_harnesses.offer(warm))
+
+    async def withdraw_harness(self, deployment_uid: str, pod_uid: str | None) -> Sequence[str]:
+        """Take back a Deployment's Pods, or one of them."""
+        return await self._worker.write(lambda: self._warm_harnesses.withdraw(deployment_uid, pod_uid))
+
+    async def warm_harness(self, pod_uid: str) -> WarmHarness | None:
+        """Return a Pod that is offered."""
+        return await self._worker.read(lambda: self._warm_harnesses.get(pod_uid))
+
+    async def lease_harness(self, session: str, pod_uid: str) -> Session | None:
+        """Give an offered Pod to a session."""
+        return await self._worker.write(lambda: self._warm_harnesses.lease(session, pod_uid))
 
     async def claim_sandbox(self, session: str, epoch: int) -> Sandbox:
         """Return the session's sandbox, asking for one where there is none."""

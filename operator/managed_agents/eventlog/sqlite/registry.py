@@ -24,6 +24,7 @@ _BY_SESSION = (
     "keys",
     "sandboxes",
     "harness_pods",
+    "leased_harnesses",
     "deployments",
     "session_index",
     "turns",
@@ -140,7 +141,8 @@ class Registry:
             entry = self.state.entry(session_id)
         if entry.session.released:
             return entry.session
-        return self._store(entry, replace(entry.session, released=True))
+        self.state.connection.execute("DELETE FROM leased_harnesses WHERE sid = ?", (entry.sid,))
+        return self._store(entry, replace(entry.session, released=True, harness=None))
 
     def _store(self, entry: Entry, session: Session) -> Session:
         changed = Entry(entry.sid, session)

@@ -72,6 +72,18 @@ CREATE INDEX IF NOT EXISTS replies_by_expiry ON replies (expires);
 CREATE TABLE IF NOT EXISTS turns (
   sid INTEGER NOT NULL, turn INTEGER NOT NULL, record BLOB NOT NULL, PRIMARY KEY (sid, turn)) WITHOUT ROWID;
 """,
+    """
+CREATE TABLE IF NOT EXISTS warm_harnesses (
+  pod_uid TEXT PRIMARY KEY, namespace TEXT NOT NULL, image TEXT NOT NULL, pod_name TEXT NOT NULL,
+  deployment_name TEXT NOT NULL, deployment_uid TEXT NOT NULL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS warm_harnesses_by_deployment ON warm_harnesses (deployment_uid);
+CREATE INDEX IF NOT EXISTS harness_pods_by_deployment ON harness_pods (deployment_uid);
+""",
+    """
+CREATE TABLE IF NOT EXISTS leased_harnesses (
+  sid INTEGER PRIMARY KEY, deployment_uid TEXT NOT NULL, deployment_name TEXT NOT NULL, pod_uid TEXT NOT NULL,
+  pod_name TEXT NOT NULL, epoch INTEGER NOT NULL);
+""",
 )
 """Tables that a log of this schema version may lack, made at each open."""
 

@@ -11,7 +11,7 @@ import orjson
 from managed_agents.contracts.errors import NotFoundError
 from managed_agents.eventlog.errors import DamagedError
 from managed_agents.eventlog.projection import Projection, fold
-from managed_agents.eventlog.records import Change, LoggedEvent, Sandbox, Session
+from managed_agents.eventlog.records import Change, LeasedHarness, LoggedEvent, Sandbox, Session
 from managed_agents.eventlog.sqlite import rows
 from managed_agents.eventlog.sqlite.rows import SELECT_EVENTS, event_from, folded_from, key_for
 
@@ -26,6 +26,8 @@ _SANDBOX_FIELDS = (
     "namespace", "pod_name", "generation", "state", "bind_token", "binding_secret", "pod_uid",
     "address", "reason", "message",
 )  # fmt: skip
+
+_HARNESS_FIELDS = ("deployment_uid", "deployment_name", "pod_uid", "pod_name", "epoch")
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +164,7 @@ class State:
             rejected=tuple(results["rejected"]),
             projection=projection,
             sandbox=self._sandbox(sid),
+            harness=self._harness(sid),
             damage=self._damage.get(session_id) or damage,
         )
         return Entry(sid, session)
@@ -169,6 +172,13 @@ class State:
     def _sandbox(self, sid: int) -> Sandbox | None:
         row = self.connection.execute(f"{SELECT_SANDBOXES} WHERE sid = ? AND state != 'gone'", (sid,)).fetchone()
         return None if row is None else sandbox_from(row)
+
+    def _harness(self, sid: int) -> LeasedHarness | None:
+        row = self.connection.execute(
+            f"SELECT {', '.join(_HARNESS_FIELDS)} FROM leased_harnesses WHERE sid = ?",  # noqa: S608 - constant names
+            (sid,),
+        ).fetchone()
+        return None if row is None else LeasedHarness(**dict(zip(_HARNESS_FIELDS, row, strict=True)))
 
     def _projection(self, sid: int, session_id: str, created_at: str) -> tuple[Projection, str | None]:
         """Return the stored projection when it agrees with the log's verified last record, else fold it anew."""

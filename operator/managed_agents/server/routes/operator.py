@@ -7,7 +7,7 @@ from aiohttp import web
 
 from managed_agents.contracts.errors import ConflictError, NotFoundError, RejectedError
 from managed_agents.eventlog.intents import Identity
-from managed_agents.eventlog.records import Config, HarnessPod, Sandbox
+from managed_agents.eventlog.records import Config, HarnessPod, Sandbox, WarmHarness
 from managed_agents.server.context import Context, context_of
 from managed_agents.server.middleware import json_response
 from managed_agents.server.routes import access, bodies
@@ -21,6 +21,9 @@ def add_routes(app: web.Application) -> None:
     app.router.add_delete("/internal/v1/sessions/{session_id}", delete_session)
     app.router.add_put("/internal/v1/harness-pods/{pod_uid}", put_harness_pod)
     app.router.add_delete("/internal/v1/harness-pods/{pod_uid}", delete_harness_pod)
+    app.router.add_put("/internal/v1/warm-harnesses/{deployment_uid}/{pod_uid}", put_warm_harness)
+    app.router.add_delete("/internal/v1/warm-harnesses/{deployment_uid}", delete_warm_harness)
+    app.router.add_delete("/internal/v1/warm-harnesses/{deployment_uid}/{pod_uid}", delete_warm_harness)
     app.router.add_put("/internal/v1/sandboxes/{namespace}/{pod_name}", put_sandbox)
     app.router.add_get("/internal/v1/watch", watch)
 
@@ -94,6 +97,32 @@ async def delete_harness_pod(request: web.Request) -> web.Response:
     context, pod_uid = context_of(request), request.match_info["pod_uid"]
     await context.log.unregister(pod_uid)
     context.leases.unregistered(pod_uid)
+    return web.Response(status=204)
+
+
+async def put_warm_harness(request: web.Request) -> web.Response:
+    """Offer a harness Pod to any session of its namespace and image."""
+    await access.operator(request)
+    context, body = context_of(request), await bodies.json_object(request)
+    warm = WarmHarness(
+        pod_uid=request.match_info["pod_uid"],
+        namespace=bodies.text(body, "namespace"),
+        image=bodies.optional_text(body, "image") or "",  # none stands for the operator's own
+        pod_name=bodies.text(body, "pod_name"),
+        deployment_name=bodies.text(body, "deployment_name"),
+        deployment_uid=request.match_info["deployment_uid"],
+    )
+    await context.log.offer_harness(warm)
+    context.leases.registered(warm.pod_uid)
+    return web.Response(status=204)
+
+
+async def delete_warm_harness(request: web.Request) -> web.Response:
+    """Take a warm Deployment's Pods back, or one of them; 409 once a session has it."""
+    await access.operator(request)
+    context, names = context_of(request), request.match_info
+    for pod_uid in await context.log.withdraw_harness(names["deployment_uid"], names.get("pod_uid")):
+        context.leases.registered(pod_uid)
     return web.Response(status=204)
 
 

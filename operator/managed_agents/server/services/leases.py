@@ -1,6 +1,7 @@
 """Leases: at most one living connection of a harness per session, and what is sent down it (design §6)."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from typing import Literal
 
@@ -9,9 +10,10 @@ import orjson
 from managed_agents.contracts.clock import Clock
 from managed_agents.contracts.errors import ManagedAgentsError
 from managed_agents.contracts.limits import LEASE_LOST_SECONDS
-from managed_agents.eventlog.records import Change, Config, HarnessPod, LoggedEvent
+from managed_agents.eventlog.records import Change, Config, HarnessPod, LoggedEvent, Session, WarmHarness
 from managed_agents.eventlog.store import EventLog
 from managed_agents.server.services.feed import ChangeFeed, Waiters
+from managed_agents.server.services.warm_harnesses import RECONNECT_SECONDS, TAKEOVER_SECONDS, Offer, WarmHarnesses
 
 REGISTRATION_SECONDS = 30.0
 """A Pod that is not registered waits this long for the operator, then its socket closes."""
@@ -90,6 +92,7 @@ class Leases:
         self._feed = feed
         self._held: dict[str, Lease] = {}
         self._registrations = Waiters()
+        self.warm = WarmHarnesses(log, is_held=self._held.__contains__, take=self._take_warm, changed=feed.notify)
         self.closed = False
 
     def __len__(self) -> int:
@@ -100,17 +103,26 @@ class Leases:
         lease = self._held.get(session_id)
         return None if lease is None or lease.epoch == 0 else lease.pod_uid
 
+    def needs_pod(self, session: Session) -> bool:
+        """Tell whether the operator shall see to a Pod: the session is wanted, and no warm harness took it."""
+        return session.wanted and session.id not in self._held and not self.warm.is_seeking(session.id)
+
     async def acquire(self, pod_uid: str, seconds: float = REGISTRATION_SECONDS) -> Lease | None:
         """Wait for this Pod's session to be free and take it under a new epoch.
 
         Null when the Pod has no session it could run for that many seconds; while another Pod holds it, for as long
-        as it takes.
+        as it takes. A warm Pod has none yet: it waits until a session is given to it.
         """
         deadline = self._clock.monotonic() + seconds
         with self._registrations.waiting(pod_uid) as registered:
             while not self.closed:
                 registered.clear()
                 pod = await self._log.harness_pod(pod_uid)
+                if pod is None and (warm := await self._log.warm_harness(pod_uid)) is not None:
+                    if (given := await self._wait_warm(warm, registered)) is not None:
+                        return given
+                    deadline = self._clock.monotonic() + seconds
+                    continue
                 holder = None if pod is None else self._held.get(pod.session_id)
                 if pod is not None and holder is not None and holder.pod_uid != pod_uid:
                     await holder.ended.wait()
@@ -139,6 +151,7 @@ class Leases:
         if self.closed or (held is not None and held.pod_uid != pod.pod_uid):
             return None
         lease = Lease(pod.session_id, pod.pod_uid, self._clock.monotonic())
+        self.warm.dismiss(pod.session_id)
         self._held[pod.session_id] = lease  # before the commit, so that no event between it and the grant is missed
         if held is not None:
             held.end("fenced")
@@ -154,6 +167,36 @@ class Leases:
                 self.end(lease, "lost")
         self._feed.notify(pod.session_id)
         return lease
+
+    async def _wait_warm(self, warm: WarmHarness, registered: asyncio.Event) -> Lease | None:
+        """Wait in line for a session; null when this Pod is no longer offered as it was."""
+        try:
+            leased = await self.warm.wait(warm, registered)
+        except asyncio.CancelledError:
+            self.unregistered(warm.pod_uid)  # its socket closed in the instant in which it got a session
+            raise
+        return next((lease for lease in self._held.values() if lease.pod_uid == warm.pod_uid), None) if leased else None
+
+    async def _take_warm(self, session_id: str, offer: Offer) -> None:
+        """Give a session to a warm harness, unless another Pod took it meanwhile or the harness went."""
+        if self.closed or session_id in self._held:
+            return
+        lease = Lease(session_id, offer.warm.pod_uid, self._clock.monotonic())
+        self._held[session_id] = lease  # before the commit, as in `_take`
+        try:
+            session = await self._log.lease_harness(session_id, offer.warm.pod_uid)
+            if session is None:
+                return
+            config = await self._log.config(session_id)
+            lease.last_heartbeat = self._clock.monotonic()
+            lease.grant(session.epoch, session.projection.head, config)
+            offer.end(leased=True)
+        except ManagedAgentsError:
+            return
+        finally:
+            if not lease.epoch or not offer.is_taken:
+                self.end(lease, "lost")
+        self._feed.notify(session_id)
 
     async def _wait(self, registered: asyncio.Event, seconds: float) -> bool:
         """Wait until the operator says anything about a Pod."""
@@ -190,6 +233,23 @@ class Leases:
         if self._held.get(lease.session_id) is lease:
             del self._held[lease.session_id]
             self._feed.notify(lease.session_id)
+            if not self.closed:
+                self.warm.seek(lease.session_id, after_seconds=TAKEOVER_SECONDS if how == "lost" else 0.0)
+
+    async def resume(self) -> None:
+        """After a start: look for harnesses for the sessions whose own do not come back."""
+        for session_id in await self._log.sessions():
+            with contextlib.suppress(ManagedAgentsError):
+                if (await self._log.session(session_id)).wanted:
+                    self.warm.seek(session_id, after_seconds=RECONNECT_SECONDS)
+
+    def _unheld(self, change: Change) -> None:
+        if change.config is not None:
+            self.warm.dismiss(change.session_id)  # it may name another harness image now
+        if change.session is not None and change.session.wanted and not self.closed:
+            self.warm.seek(change.session_id)
+        else:
+            self.warm.dismiss(change.session_id)
 
     def end_all(self) -> None:
         """End every lease and every wait for one: the server stops."""
@@ -202,6 +262,7 @@ class Leases:
         """Send a change of the log down the lease of its session."""
         lease = self._held.get(change.session_id)
         if lease is None:
+            self._unheld(change)
             return
         # The config first: a harness that the events wake then acts on what they tell of.
         if change.config is not None:

@@ -47,7 +47,7 @@ class Sessions:
         # this revision would drop the change that came meanwhile
         revision = self._feed.revision(session_id)
         session = await self._log.session(session_id)
-        return summary_of(session, revision=revision, lease_pod_uid=self._leases.holder(session_id))
+        return summary_of(session, revision=revision, leases=self._leases)
 
     async def put(
         self,

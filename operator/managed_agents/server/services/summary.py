@@ -1,16 +1,18 @@
 """A session's summary, as docs/internal-api.md defines it: a pure view of the log's record and the lease."""
 
+from dataclasses import asdict
 from typing import Any
 
 from managed_agents.eventlog.records import Sandbox, Session
+from managed_agents.server.services.leases import Leases
 
 LOG_DAMAGED = "LogDamaged"
 """Reason of the error that a session with a damaged record shows (F3)."""
 
 
-def summary_of(session: Session, *, revision: int, lease_pod_uid: str | None) -> dict[str, Any]:
+def summary_of(session: Session, *, revision: int, leases: Leases) -> dict[str, Any]:
     """Render the summary."""
-    projection = session.projection
+    projection, lease_pod_uid = session.projection, leases.holder(session.id)
     return {
         "id": session.id,
         "uid": session.uid,
@@ -22,6 +24,8 @@ def summary_of(session: Session, *, revision: int, lease_pod_uid: str | None) ->
         "leased": lease_pod_uid is not None,
         "lease_pod_uid": lease_pod_uid,
         "wanted": session.wanted,
+        "needs_pod": leases.needs_pod(session),
+        "harness": None if session.harness is None else asdict(session.harness),
         "released": session.released,
         "status": projection.status,
         "status_since": projection.status_since,
