@@ -9,6 +9,7 @@ from managed_agents.contracts.api.agents import snapshot_for
 from managed_agents.kube.resources import CLAIMS, DEPLOYMENTS, PODS, Manifest
 from managed_agents.operator.actions import (
     Action,
+    AdoptChild,
     Announce,
     CreateChild,
     DeleteChild,
@@ -78,6 +79,9 @@ def summary(**changes: Any) -> Summary:
         "head": 4,
         "epoch": 1,
         "wanted": False,
+        "needs_pod": bool(changes.get("wanted")),
+        "lease_pod_uid": None,
+        "harness": None,
         "released": False,
         "status": "idle",
         "status_since": "2026-01-02T03:04:00Z",
@@ -118,6 +122,8 @@ def observed(**changes: Any) -> Observed:
         "catalog": CATALOG,
         "summary": None,
         "deployment": None,
+        "spare_deployments": (),
+        "adoptable": (),
         "deployment_problem": None,
         "harness_pods": (),
         "sandbox_pods": (),
@@ -147,6 +153,8 @@ def after(seen: Observed, action: Action) -> Observed:
         case WriteStatus(status=status):
             written = replace(seen.memory, status_digest=digest_of(status), status_written_at=NOW)
             return replace(seen, session={**seen.session, "status": status}, memory=written)
+        case AdoptChild():
+            return replace(seen, adoptable=())
         case Announce():
             return seen
 

@@ -59,7 +59,7 @@ class World:
     http: aiohttp.ClientSession
     operator: Operator
     deaf: bool = False
-    """Watch events are lost while this is set."""
+    """Watch events, and the server's, are lost while this is set."""
     failing: bool = False
     """Writes fail, so steps need time for their retries."""
 
@@ -78,6 +78,31 @@ class World:
 
     async def settle(self) -> None:
         """Reconcile until nothing is ready. Retries wait for `advance`."""
+        await self._drain()
+        if await self._hear_of_harnesses():
+            await self._drain()
+
+    async def _hear_of_harnesses(self) -> bool:
+        """Be the server's watch where it was still open if a warm harness takes a session."""
+        waiting = (
+            []
+            if self.deaf
+            else [
+                item.id
+                for item in self.operator.summaries.all()
+                if item.wanted and not item.needs_pod and item.lease_pod_uid is None and item.harness is None
+            ]
+        )
+        for session in waiting:
+            for _ in range(STEPS_MAX):
+                status, summary = await self.server.operator("GET", f"/sessions/{session}")
+                if status != 200 or summary["needs_pod"] or summary["leased"] or not summary["wanted"]:
+                    break
+            if status == 200:
+                self.operator.watch.take(summary)
+        return bool(waiting)
+
+    async def _drain(self) -> None:
         queue = self.operator.queue
         for _ in range(STEPS_MAX):
             key = queue.state.take(self.clock.monotonic())
@@ -95,8 +120,8 @@ class World:
         """Bring every summary, as the server's watch does."""
         for session in self.kube.list("sessions"):
             status, summary = await self.server.operator("GET", f"/sessions/{session_id(session)}")
-            if status == 200 and self.operator.summaries.put(summary, force=True):
-                self.operator.queue.add(Key("Session", summary["namespace"], summary["name"]))
+            if status == 200:
+                self.operator.watch.take(summary)
         await self.settle()
 
     async def restart(self) -> None:

@@ -70,6 +70,18 @@ class UpdateChild:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AdoptChild:
+    """Put labels, and where one is given an owner, on an object that came from a pool; a label of null goes."""
+
+    resource: Resource
+    namespace: str
+    name: str
+    uid: str
+    labels: dict[str, str | None]
+    owner: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeleteChild:
     """Delete exactly one object of a Session; `grace_seconds` None keeps the object's own."""
 
@@ -96,6 +108,26 @@ class UnregisterPod:
     """Withdraw a harness Pod's identity; a lease held through it is lost at once."""
 
     pod_uid: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfferHarness:
+    """Vouch at the server for a warm harness Pod that any session of its namespace and image may take."""
+
+    namespace: str
+    image: str
+    pod_name: str
+    pod_uid: str
+    deployment_name: str
+    deployment_uid: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WithdrawHarness:
+    """Take a warm Deployment's Pods out of the server's hands, or one of them; refused once a session has one."""
+
+    deployment_uid: str
+    pod_uid: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +172,12 @@ class Announce:
 ServerAction = PutSession | DeleteSession | ReleaseHarness | RegisterPod | UnregisterPod | ReportSandbox
 """Effects on the event log's server."""
 
-ClusterAction = SetFinalizer | EnsureNamespace | CreateChild | UpdateChild | DeleteChild | WriteStatus | Announce
+PoolAction = OfferHarness | WithdrawHarness
+"""Effects on the server's pools."""
+
+ClusterAction = (
+    SetFinalizer | EnsureNamespace | CreateChild | UpdateChild | AdoptChild | DeleteChild | WriteStatus | Announce
+)
 """Effects on the kube-apiserver."""
 
 Action = ServerAction | ClusterAction

@@ -16,6 +16,7 @@ from managed_agents.kube.client import Kube
 from managed_agents.kube.errors import AlreadyExistsError
 from managed_agents.kube.resources import NETWORK_POLICIES, SESSIONS, Manifest, Resource
 from managed_agents.operator.actions import (
+    AdoptChild,
     Announce,
     ClusterAction,
     CreateChild,
@@ -95,6 +96,8 @@ class ClusterEffects:
             case UpdateChild(resource=resource, manifest=manifest):
                 await self._apply(resource, manifest)
                 return _counted(memory)
+            case AdoptChild():
+                return await self._adopt(action, memory)
             case DeleteChild():
                 return await self._delete(action, memory)
             case WriteStatus():
@@ -191,6 +194,19 @@ class ClusterEffects:
                 raise
             self._cache.put(action.resource, existing)
             return _counted(memory)
+        self._cache.put(action.resource, answer)
+        return _counted(memory)
+
+    async def _adopt(self, action: AdoptChild, memory: Memory) -> Memory:
+        metadata: Manifest = {"uid": action.uid, "labels": action.labels}
+        if action.owner is not None:
+            metadata["ownerReferences"] = [action.owner]
+        self._count(action.resource, "patch")
+        try:
+            answer = await self._kube.merge(action.resource, action.namespace, action.name, {"metadata": metadata})
+        except (NotFoundError, ConflictError, RejectedError):  # gone, or another object has its name by now
+            self._cache.remove(action.resource, action.namespace, action.name, action.uid)
+            return memory
         self._cache.put(action.resource, answer)
         return _counted(memory)
 

@@ -22,20 +22,25 @@ _DROPPED_ANNOTATION = "kubectl.kubernetes.io/last-applied-configuration"
 ObjectKey = tuple[str, str, str]
 """Plural, namespace, name."""
 
+INDEXED = (names.LABEL_SESSION_UID, names.LABEL_POOL, names.LABEL_HARNESS)
+"""Labels by whose value objects are found."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Entry:
     uid: str
     version: int
     data: bytes
+    indexed: tuple[tuple[str, str], ...]
+    """Those of its labels that are indexed."""
 
 
 class Cache:
-    """Objects by plural, namespace and name, with an index of the children of each Session UID."""
+    """Objects by plural, namespace and name, with an index over a few labels."""
 
     def __init__(self) -> None:
         self._objects: dict[tuple[str, str], dict[str, _Entry]] = defaultdict(dict)
-        self._children: dict[str, set[ObjectKey]] = defaultdict(set)
+        self._labelled: dict[tuple[str, str], set[ObjectKey]] = defaultdict(set)
         self._deleted: OrderedDict[str, None] = OrderedDict()
 
     def put(self, resource: Resource, manifest: Manifest) -> bool:
@@ -48,10 +53,17 @@ class Cache:
             return False
         if known is not None and known.uid == metadata["uid"] and known.version >= version:
             return False
-        shelf[metadata["name"]] = _Entry(uid=metadata["uid"], version=version, data=orjson.dumps(_compact(manifest)))
-        owner = _session_uid_of(manifest)
-        if owner:
-            self._children[owner].add((resource.plural, metadata["namespace"], metadata["name"]))
+        entry = _Entry(
+            uid=metadata["uid"],
+            version=version,
+            data=orjson.dumps(_compact(manifest)),
+            indexed=_indexed_of(manifest),
+        )
+        key = (resource.plural, metadata["namespace"], metadata["name"])
+        self._unindex(key, known)
+        shelf[metadata["name"]] = entry
+        for label in entry.indexed:
+            self._labelled[label].add(key)
         return True
 
     def remove(self, resource: Resource, namespace: str, name: str, uid: str) -> None:
@@ -64,11 +76,13 @@ class Cache:
         if known is None or known.uid != uid:
             return
         del shelf[name]
-        owner = _session_uid_of(_decode(known))
-        if owner and owner in self._children:
-            self._children[owner].discard((resource.plural, namespace, name))
-            if not self._children[owner]:
-                del self._children[owner]
+        self._unindex((resource.plural, namespace, name), known)
+
+    def _unindex(self, key: ObjectKey, entry: _Entry | None) -> None:
+        for label in entry.indexed if entry is not None else ():
+            self._labelled[label].discard(key)
+            if not self._labelled[label]:
+                del self._labelled[label]
 
     def get(self, resource: Resource, namespace: str, name: str) -> Manifest | None:
         """Return a fresh copy of an object, or None."""
@@ -77,8 +91,16 @@ class Cache:
 
     def children(self, resource: Resource, session_uid: str) -> list[Manifest]:
         """Return the objects of a kind that carry the label of that Session, in order of their names."""
-        keys = sorted(key for key in self._children.get(session_uid, ()) if key[0] == resource.plural)
+        return self.labelled(resource, names.LABEL_SESSION_UID, session_uid)
+
+    def labelled(self, resource: Resource, label: str, value: str) -> list[Manifest]:
+        """Return the objects of a kind with that value of an indexed label, in order of their names."""
+        keys = sorted(key for key in self._labelled.get((label, value), ()) if key[0] == resource.plural)
         return [_decode(self._objects[plural, namespace][name]) for plural, namespace, name in keys]
+
+    def values_of(self, label: str) -> set[str]:
+        """Return the values of an indexed label that objects have now."""
+        return {value for name, value in self._labelled if name == label}
 
     def in_namespace(self, resource: Resource, namespace: str) -> list[Manifest]:
         """Return the objects of a kind in one namespace, in order of their names."""
@@ -99,9 +121,9 @@ class Cache:
         }
 
 
-def _session_uid_of(manifest: Manifest) -> str | None:
-    owner = (manifest["metadata"].get("labels") or {}).get(names.LABEL_SESSION_UID)
-    return str(owner) if owner else None
+def _indexed_of(manifest: Manifest) -> tuple[tuple[str, str], ...]:
+    labels = manifest["metadata"].get("labels") or {}
+    return tuple((label, str(labels[label])) for label in INDEXED if labels.get(label))
 
 
 def _decode(entry: _Entry) -> Manifest:

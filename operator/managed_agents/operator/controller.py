@@ -10,6 +10,7 @@ from managed_agents.operator.catalog.reconciler import CatalogReconciler
 from managed_agents.operator.keys import Key
 from managed_agents.operator.metrics import Metrics
 from managed_agents.operator.namespaces import NamespaceReconciler
+from managed_agents.operator.pools.reconciler import PoolsReconciler
 from managed_agents.operator.sessions.reconciler import SessionReconciler
 
 
@@ -21,6 +22,7 @@ class Controller:
         sessions: SessionReconciler,
         catalog: CatalogReconciler,
         namespaces: NamespaceReconciler,
+        pools: PoolsReconciler,
         *,
         clock: Clock,
         metrics: Metrics,
@@ -28,6 +30,7 @@ class Controller:
         self._sessions = sessions
         self._catalog = catalog
         self._namespaces = namespaces
+        self._pools = pools
         self._clock = clock
         self._metrics = metrics
         self._locks: dict[Key, tuple[asyncio.Lock, int]] = {}
@@ -58,6 +61,8 @@ class Controller:
                 return await self._catalog.providers(key.namespace)
             case "Namespace":
                 return await self._namespaces.reconcile(key.namespace)
+            case "Pools":
+                return await self._pools.reconcile(key.namespace)
             case _:
                 assert_never(key.kind)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import secrets
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -14,11 +15,12 @@ from managed_agents.contracts.clock import Clock, SystemClock
 from managed_agents.contracts.errors import ManagedAgentsError
 from managed_agents.kube.access import KubeAccess
 from managed_agents.kube.client import Kube
-from managed_agents.kube.resources import SESSIONS
+from managed_agents.kube.resources import ENVIRONMENTS, SESSIONS
 from managed_agents.operator.announcer import Announcer
 from managed_agents.operator.apply import ClusterEffects, ServerEffects
 from managed_agents.operator.cache import Cache
 from managed_agents.operator.catalog.reconciler import CatalogReconciler
+from managed_agents.operator.chains import Chains
 from managed_agents.operator.controller import Controller
 from managed_agents.operator.feed import Feed
 from managed_agents.operator.health import serve_health
@@ -27,6 +29,8 @@ from managed_agents.operator.leader import Leadership
 from managed_agents.operator.metrics import Metrics
 from managed_agents.operator.namespaces import NamespaceReconciler
 from managed_agents.operator.packages.reconciler import PackagesReconciler
+from managed_agents.operator.pools.demand import Demand
+from managed_agents.operator.pools.reconciler import PoolsReconciler
 from managed_agents.operator.server_api import ServerApi
 from managed_agents.operator.server_watch import ServerWatch
 from managed_agents.operator.sessions.observe import Observer
@@ -38,6 +42,9 @@ from managed_agents.operator.workqueue import WorkQueue
 
 FIRST_SYNC_SECONDS_MAX = 5.0
 """The server's view spares repeats at the start; without it we begin all the same."""
+
+SERIAL_BYTES = 3
+"""Of chance in the name of a warm object, which a pool of a hundred tells apart; a name that is taken is tried anew."""
 
 log = structlog.get_logger()
 
@@ -63,6 +70,22 @@ class Operator:
     packages: PackagesReconciler
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ground:
+    """What every reconciler stands on."""
+
+    settings: Settings
+    clock: Clock
+    kube: Kube
+    cache: Cache
+    demand: Demand
+    summaries: Summaries
+    server: ServerApi
+    cluster: ClusterEffects
+    chains: Chains
+    metrics: Metrics
+
+
 def build(
     settings: Settings,
     access: KubeAccess,
@@ -72,31 +95,16 @@ def build(
     jitter: Callable[[], float],
 ) -> Operator:
     """Make the parts and join them. No I/O."""
-    kube, cache, summaries, metrics = Kube(http, access, manager=names.MANAGER), Cache(), Summaries(), Metrics()
-    server = ServerApi(http, url=settings.session.server_url, token_path=settings.server_token_path)
-    cluster = ClusterEffects(
-        kube,
-        cache,
-        Announcer(kube, clock, identity=settings.identity),
-        clock=clock,
-        metrics=metrics,
-        system_namespace=settings.session.system_namespace,
-    )
-    sessions = SessionReconciler(
-        Observer(kube, cache, summaries, clock=clock, settings=settings.session),
-        cluster,
-        ServerEffects(server, summaries),
-        kube=kube,
-        cache=cache,
-        summaries=summaries,
-        clock=clock,
-        metrics=metrics,
-    )
-    packages = PackagesReconciler(kube, cache, cluster, server, settings.session)
+    ground = _ground(settings, access, http, clock, lambda namespace: queue.add(Key("Pools", namespace)))
+    cache, summaries, metrics = ground.cache, ground.summaries, ground.metrics
+    sessions = _sessions(ground)
+    packages = PackagesReconciler(ground.kube, cache, ground.cluster, ground.server, settings.session)
+    pools = _pools(ground, lambda namespace, name: queue.add(Key("Environment", namespace, name)))
     controller = Controller(
         sessions,
-        CatalogReconciler(kube, cache, cluster, packages, clock=clock),
-        NamespaceReconciler(cache, cluster),
+        CatalogReconciler(ground.kube, cache, ground.cluster, packages, pools.standing, clock=clock),
+        NamespaceReconciler(cache, ground.cluster),
+        pools,
         clock=clock,
         metrics=metrics,
     )
@@ -105,23 +113,86 @@ def build(
 
     def retell_server() -> None:
         sessions.forget_server()
+        pools.forget_server()
+        for namespace in {place[0] for place in cache.known(ENVIRONMENTS)}:
+            queue.add(Key("Pools", namespace))
         for namespace, name in cache.known(SESSIONS):
             queue.add(Key("Session", namespace, name))
 
     metrics.queue_keys.set_function(lambda: len(queue))
+    forget = ground.cluster.forget_namespaces
     return Operator(
-        kube=kube,
+        kube=ground.kube,
         cache=cache,
         summaries=summaries,
         queue=queue,
         feed=feed,
         controller=controller,
         sessions=sessions,
-        watch=ServerWatch(server, summaries, add=queue.add, on_resync=retell_server),
-        sweeper=Sweeper(kube, cache, feed, interval_seconds=settings.sweep_seconds, on_sweep=cluster.forget_namespaces),
-        leadership=Leadership(kube, clock, namespace=settings.namespace, identity=settings.identity),
+        watch=ServerWatch(ground.server, summaries, add=queue.add, on_resync=retell_server),
+        sweeper=Sweeper(ground.kube, cache, feed, interval_seconds=settings.sweep_seconds, on_sweep=forget),
+        leadership=Leadership(ground.kube, clock, namespace=settings.namespace, identity=settings.identity),
         metrics=metrics,
         packages=packages,
+    )
+
+
+def _ground(
+    settings: Settings,
+    access: KubeAccess,
+    http: aiohttp.ClientSession,
+    clock: Clock,
+    asked: Callable[[str], None],
+) -> _Ground:
+    kube, cache, metrics = Kube(http, access, manager=names.MANAGER), Cache(), Metrics()
+    demand = Demand(clock, asked)
+    cluster = ClusterEffects(
+        kube,
+        cache,
+        Announcer(kube, clock, identity=settings.identity),
+        clock=clock,
+        metrics=metrics,
+        system_namespace=settings.session.system_namespace,
+    )
+    return _Ground(
+        settings=settings,
+        clock=clock,
+        kube=kube,
+        cache=cache,
+        demand=demand,
+        summaries=Summaries(demand),
+        server=ServerApi(http, url=settings.session.server_url, token_path=settings.server_token_path),
+        cluster=cluster,
+        chains=Chains(kube),
+        metrics=metrics,
+    )
+
+
+def _sessions(ground: _Ground) -> SessionReconciler:
+    settings = ground.settings.session
+    return SessionReconciler(
+        Observer(ground.kube, ground.cache, ground.summaries, ground.chains, clock=ground.clock, settings=settings),
+        ground.cluster,
+        ServerEffects(ground.server, ground.summaries),
+        kube=ground.kube,
+        cache=ground.cache,
+        summaries=ground.summaries,
+        clock=ground.clock,
+        metrics=ground.metrics,
+    )
+
+
+def _pools(ground: _Ground, changed: Callable[[str, str], None]) -> PoolsReconciler:
+    return PoolsReconciler(
+        ground.cache,
+        ground.cluster,
+        ground.server,
+        ground.chains,
+        ground.demand,
+        clock=ground.clock,
+        settings=ground.settings.session,
+        new_serial=lambda: secrets.token_hex(SERIAL_BYTES),
+        changed=changed,
     )
 
 

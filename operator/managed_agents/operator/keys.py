@@ -7,6 +7,7 @@ from typing import Literal
 from managed_agents.contracts import names
 from managed_agents.kube.resources import (
     AGENTS,
+    DEPLOYMENTS,
     ENVIRONMENTS,
     MODEL_PROVIDERS,
     NETWORK_POLICIES,
@@ -20,12 +21,12 @@ from managed_agents.operator.packages.spec import environment_packages
 from managed_agents.operator.sessions.model import is_ready
 from managed_agents.operator.watched import CHILDREN
 
-Kind = Literal["Session", "Agent", "Environment", "Providers", "Namespace"]
+Kind = Literal["Session", "Agent", "Environment", "Providers", "Namespace", "Pools"]
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One thing to reconcile. `Providers` (all of a namespace) and `Namespace` (its policies) have no name."""
+    """One thing to reconcile. `Providers`, `Namespace` (its policies) and `Pools` are all of a namespace's: no name."""
 
     kind: Kind
     namespace: str
@@ -41,9 +42,7 @@ def keys_for(resource: Resource, manifest: Manifest, before: Manifest | None, ca
     if resource == SESSIONS:
         yield Key("Session", namespace, name)
     elif resource in CHILDREN:
-        session = (manifest["metadata"].get("labels") or {}).get(names.LABEL_SESSION)
-        if session:
-            yield Key("Session", namespace, session)
+        yield from _keys_of_child(manifest, before, cache)
         if before is None and resource == PODS:
             yield Key("Namespace", namespace)
     elif resource == NETWORK_POLICIES:
@@ -54,9 +53,24 @@ def keys_for(resource: Resource, manifest: Manifest, before: Manifest | None, ca
         if environment_packages(manifest):  # the queue comes back to look at its Job; kopf's handlers do not
             yield Key("Environment", namespace, name)
         yield from _sessions_of(cache, namespace, "environmentRef", name)
+        yield Key("Pools", namespace)
     elif resource == MODEL_PROVIDERS and _is_changed(manifest, before):
         yield Key("Providers", namespace)
         yield from providers_changed(cache, namespace)
+
+
+def _keys_of_child(manifest: Manifest, before: Manifest | None, cache: Cache) -> Iterator[Key]:
+    """Yield a child's Session; of what is in a pool, or was until now, the pools; of a replacement Pod, both."""
+    namespace = manifest["metadata"]["namespace"]
+    labels = manifest["metadata"].get("labels") or {}
+    session = labels.get(names.LABEL_SESSION)
+    if session is None and labels.get(names.LABEL_HARNESS):
+        deployment = cache.get(DEPLOYMENTS, namespace, labels[names.LABEL_HARNESS])
+        session = (deployment["metadata"].get("labels") or {}).get(names.LABEL_SESSION) if deployment else None
+    if session:
+        yield Key("Session", namespace, session)
+    if names.LABEL_POOL in labels or names.LABEL_POOL in ((before or manifest)["metadata"].get("labels") or {}):
+        yield Key("Pools", namespace)
 
 
 def providers_changed(cache: Cache, namespace: str) -> Iterator[Key]:

@@ -1,9 +1,10 @@
-"""Holds a namespace's NetworkPolicies in force while it has Sessions: somebody may delete or change one any time."""
+"""Holds a namespace's NetworkPolicies in force while it has Sessions or warm Pods: anybody may delete or change one."""
 
 import structlog
 
+from managed_agents.contracts import names
 from managed_agents.kube.errors import ForbiddenError
-from managed_agents.kube.resources import SESSIONS
+from managed_agents.kube.resources import PODS, SESSIONS
 from managed_agents.operator.apply import ClusterEffects
 from managed_agents.operator.cache import Cache
 
@@ -21,7 +22,7 @@ class NamespaceReconciler:
 
     async def reconcile(self, namespace: str) -> float | None:
         """Apply what is amiss. Returns when to look again. Raises: RetryableError."""
-        if not self._has_sessions(namespace):
+        if not (self._has_sessions(namespace) or self._has_pools(namespace)):
             return None
         try:
             await self._cluster.restore_policies(namespace)
@@ -29,6 +30,11 @@ class NamespaceReconciler:
             self._log.warning("policies_refused", namespace=namespace, error=failure.message)
             return FORBIDDEN_RETRY_SECONDS
         return None
+
+    def _has_pools(self, namespace: str) -> bool:
+        values = self._cache.values_of(names.LABEL_POOL)
+        members = (pod for value in values for pod in self._cache.labelled(PODS, names.LABEL_POOL, value))
+        return any(pod["metadata"]["namespace"] == namespace for pod in members)
 
     def _has_sessions(self, namespace: str) -> bool:
         sessions = self._cache.in_namespace(SESSIONS, namespace)

@@ -16,7 +16,7 @@ from managed_agents.contracts.errors import (
     RejectedError,
     RetryableError,
 )
-from managed_agents.operator.actions import PutSession, RegisterPod, ReportSandbox
+from managed_agents.operator.actions import OfferHarness, PutSession, RegisterPod, ReportSandbox, WithdrawHarness
 from managed_agents.operator.errors import VolumeFullError
 
 REQUEST_SECONDS_MAX = 10.0
@@ -77,6 +77,16 @@ class ServerApi:
             await self._call("DELETE", f"/internal/v1/harness-pods/{quote(pod_uid, safe='')}")
         except NotFoundError:
             return
+
+    async def offer_harness(self, offer: OfferHarness) -> None:
+        """Vouch for a warm harness Pod. Raises: ConflictError when a session has its Deployment."""
+        body = {key: getattr(offer, key) or None for key in ("namespace", "image", "pod_name", "deployment_name")}
+        await self._call("PUT", f"{_warm_path(offer.deployment_uid)}/{quote(offer.pod_uid, safe='')}", body)
+
+    async def withdraw_harness(self, withdrawal: WithdrawHarness) -> None:
+        """Take warm Pods back. Raises: ConflictError when a session has one."""
+        pod = "" if withdrawal.pod_uid is None else f"/{quote(withdrawal.pod_uid, safe='')}"
+        await self._call("DELETE", _warm_path(withdrawal.deployment_uid) + pod)
 
     async def report_sandbox(self, report: ReportSandbox) -> None:
         """Tell what became of a sandbox Pod. Raises: NotFoundError when the server no longer cares."""
@@ -151,6 +161,10 @@ class ServerApi:
 
 def _session_path(session_id: str) -> str:
     return f"/internal/v1/sessions/{quote(session_id, safe='')}"
+
+
+def _warm_path(deployment_uid: str) -> str:
+    return f"/internal/v1/warm-harnesses/{quote(deployment_uid, safe='')}"
 
 
 def _packages_path(namespace: str, digest: str) -> str:

@@ -54,7 +54,7 @@ class ServerWatch:
                 case "SESSION" if fresh is not None:
                     fresh[line["summary"]["id"]] = line["summary"]
                 case "SESSION":
-                    self._take(line["summary"])
+                    self.take(line["summary"])
                 case "DELETED":
                     self._forget(line["id"])
                 case "SYNCED" if fresh is not None:
@@ -68,14 +68,15 @@ class ServerWatch:
         for session_id in self._summaries.ids() - fresh.keys():
             self._forget(session_id)
         for summary in fresh.values():
-            self._take(summary, force=True)
+            self.take(summary, is_resync=True)
         if not self.synced.is_set():
             self._on_resync()
         self.synced.set()
         self._log.info("server_watch_synced", sessions=len(fresh))
 
-    def _take(self, summary: dict[str, Any], *, force: bool = False) -> None:
-        if self._summaries.put(summary, force=force):
+    def take(self, summary: dict[str, Any], *, is_resync: bool = False) -> None:
+        """Take a session's summary, unless a newer one is known; at a resync the server's word counts."""
+        if self._summaries.put(summary, force=is_resync):
             self._add(Key("Session", summary["namespace"], summary["name"]))
 
     def _forget(self, session_id: str) -> None:

@@ -6,7 +6,7 @@ Kept as bytes, for an idle session must cost little memory; parsed when a decisi
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, Self
+from typing import Any, Literal, Protocol, Self
 
 import orjson
 
@@ -30,6 +30,17 @@ class SandboxRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LeasedHarness:
+    """The warm harness that the server leased to the session; the operator adopts its Deployment."""
+
+    deployment_uid: str
+    deployment_name: str
+    pod_uid: str
+    pod_name: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorRecord:
     """The last `session.error` that has not been overcome."""
 
@@ -50,7 +61,11 @@ class Summary:
     head: int
     epoch: int
     wanted: bool
+    needs_pod: bool
+    """It is wanted and no warm harness was at hand: the operator makes it one of its own."""
     released: bool
+    lease_pod_uid: str | None
+    harness: LeasedHarness | None
     status: SessionStatus
     status_since: datetime
     stop_reason: Mapping[str, Any] | None
@@ -74,7 +89,10 @@ class Summary:
             head=value["head"],
             epoch=value["epoch"],
             wanted=value["wanted"],
+            needs_pod=value.get("needs_pod", value["wanted"]),
             released=value["released"],
+            lease_pod_uid=value.get("lease_pod_uid"),
+            harness=_harness(value.get("harness")),
             status=value["status"],
             status_since=parse_rfc3339(value["status_since"]),
             stop_reason=value.get("stop_reason"),
@@ -93,6 +111,10 @@ class Summary:
         return self.delivered | {item["name"] for item in self.rejected}
 
 
+def _harness(value: Mapping[str, Any] | None) -> LeasedHarness | None:
+    return None if value is None else LeasedHarness(**value)
+
+
 def _error(value: Mapping[str, Any] | None) -> ErrorRecord | None:
     if value is None:
         return None
@@ -109,10 +131,23 @@ def _sandbox(value: Mapping[str, Any] | None) -> SandboxRecord | None:
     return SandboxRecord(pod_name=value["pod_name"], state=value["state"], token_sha256=value["token_sha256"])
 
 
+class Listener(Protocol):
+    """Hears what becomes known of sessions, by whatever way it comes."""
+
+    def note(self, summary: Summary, *, is_resync: bool) -> None:
+        """Take a session's new summary."""
+        ...
+
+    def forget(self, session_id: str) -> None:
+        """Take the news that a session is gone."""
+        ...
+
+
 class Summaries:
     """Newest summary of each session id; a full resync replaces everything."""
 
-    def __init__(self) -> None:
+    def __init__(self, *listeners: Listener) -> None:
+        self._listeners = listeners
         self._known: dict[str, tuple[int, bytes]] = {}
 
     def put(self, value: Mapping[str, Any], *, force: bool = False) -> bool:
@@ -124,6 +159,8 @@ class Summaries:
         if known is not None and known[1] == data:
             return False
         self._known[value["id"]] = (value["revision"], data)
+        for listener in self._listeners:
+            listener.note(Summary.parse(value), is_resync=force)
         return True
 
     def get(self, session_id: str) -> Summary | None:
@@ -134,6 +171,8 @@ class Summaries:
     def remove(self, session_id: str) -> None:
         """Forget a session that the server deleted."""
         self._known.pop(session_id, None)
+        for listener in self._listeners:
+            listener.forget(session_id)
 
     def all(self) -> Iterator[Summary]:
         """Yield every known summary."""

@@ -42,6 +42,7 @@ from managed_agents.operator.catalog.providers import (
 from managed_agents.operator.conditions import Condition, paused_status, render
 from managed_agents.operator.packages.reconciler import PackagesReconciler
 from managed_agents.operator.packages.spec import STATUS_DIGEST
+from managed_agents.operator.pools.standing import Standing
 from managed_agents.operator.sessions.model import Memory, condition_of, is_paused
 
 SECRETS_POLL_SECONDS = 20.0
@@ -57,8 +58,16 @@ class CatalogReconciler:
     """Brings Agents, Environments and ModelProviders to what they say."""
 
     def __init__(
-        self, kube: Kube, cache: Cache, cluster: ClusterEffects, packages: PackagesReconciler, *, clock: Clock
+        self,
+        kube: Kube,
+        cache: Cache,
+        cluster: ClusterEffects,
+        packages: PackagesReconciler,
+        standing: Standing,
+        *,
+        clock: Clock,
     ) -> None:
+        self._standing = standing
         self._kube = kube
         self._cache = cache
         self._cluster = cluster
@@ -92,6 +101,8 @@ class CatalogReconciler:
         finding = await self._packages.see_to(environment)
         if finding.digest is not None:
             status[STATUS_DIGEST] = finding.digest
+        if (warm := self._standing.status_of(namespace, name)) is not None:
+            status["warm"] = warm
         ready = _valid() if finding.reason is None else _ready(finding.reason, finding.message)
         await self._write(ENVIRONMENTS, environment, status, ready)
         return finding.requeue_after

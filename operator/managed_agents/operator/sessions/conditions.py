@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from managed_agents.contracts.api import conditions as words
 from managed_agents.operator.conditions import Condition
+from managed_agents.operator.pools.sizing import Bounds
 from managed_agents.operator.sessions.admit import Admission, Refusal
 from managed_agents.operator.sessions.model import Fault, Observed
 from managed_agents.operator.sessions.pod_state import Problem
@@ -100,6 +101,8 @@ def _waits_for(observed: Observed, findings: Findings, summary: Summary | None) 
         return findings.problem.reason, findings.problem.message
     if summary.status in ("running", "rescheduling"):
         return words.RUNNING, "a turn is open"
+    if summary.needs_pod and Bounds.of((observed.catalog.environment or {"spec": {}})["spec"].get("harness")).most:
+        return words.STARTING_HARNESS, "no warm harness is free, so input waits for a Pod of its own to start"
     return words.STARTING_HARNESS, "input waits for its harness"
 
 

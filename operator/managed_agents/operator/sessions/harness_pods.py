@@ -1,4 +1,4 @@
-"""The harness Deployment of a Session: one replica of the harness container and its proxy as a native sidecar.
+"""The harness Deployment of a Session, or of a pool: one replica of the harness and its proxy as a native sidecar.
 
 Pure. The proxy alone mounts what is secret: the projected token and the providers' keys (design §2.3).
 """
@@ -8,8 +8,15 @@ from typing import Any
 import orjson
 
 from managed_agents.contracts import names, ports
+from managed_agents.contracts.api.environments import harness_image_of
 from managed_agents.kube.resources import Manifest
-from managed_agents.operator.sessions.metadata import HARNESS_UID, container_security, metadata_for, pod_security
+from managed_agents.operator.sessions.metadata import (
+    HARNESS_UID,
+    container_security,
+    metadata_for,
+    pod_security,
+    warm_labels_for,
+)
 from managed_agents.operator.settings import SessionSettings
 
 ANNOTATION_TEMPLATE = f"{names.GROUP}/template-hash"
@@ -28,34 +35,53 @@ _PROVIDERS_DIRECTORY = ports.PROVIDERS_PATH.rpartition("/")[0]
 
 def harness_deployment_for(session: Manifest, environment: Manifest | None, settings: SessionSettings) -> Manifest:
     """Build the Deployment; its name is for ever the same for one Session. The Environment may name another harness."""
-    own = (((environment or {}).get("spec") or {}).get("harness") or {}).get("image")
     name = names.harness_deployment_name_for(session["metadata"]["name"], session["metadata"]["uid"])
     metadata = metadata_for(session, name, names.COMPONENT_HARNESS)
-    labels = metadata["labels"]
-    template = {"metadata": {"labels": labels}, "spec": _pod_spec(settings, own or settings.harness_image)}
-    metadata["annotations"] = {ANNOTATION_TEMPLATE: template_hash(template)}
+    selected = {
+        names.LABEL_SESSION_UID: metadata["labels"][names.LABEL_SESSION_UID],
+        names.LABEL_COMPONENT: names.COMPONENT_HARNESS,
+    }
+    return _deployment(metadata, selected, harness_pod_spec(harness_image_of(environment), settings))
+
+
+def warm_deployment_for(
+    pool: str, namespace: str, name: str, *, image: str, owners: list[dict[str, Any]], settings: SessionSettings
+) -> Manifest:
+    """Build a Deployment of a pool. Its Pods carry no session's label: a replacement gets them as the first one did."""
+    labels = warm_labels_for(pool, names.COMPONENT_HARNESS) | {names.LABEL_HARNESS: name}
+    metadata = {"name": name, "namespace": namespace, "labels": labels, "ownerReferences": owners}
+    return _deployment(metadata, {names.LABEL_HARNESS: name}, harness_pod_spec(image, settings))
+
+
+def _deployment(metadata: dict[str, Any], selected: dict[str, str], pod_spec: dict[str, Any]) -> Manifest:
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": metadata,
+        "metadata": {**metadata, "annotations": {ANNOTATION_TEMPLATE: template_hash(pod_spec)}},
         "spec": {
             "replicas": 1,
             "revisionHistoryLimit": 0,
             "strategy": {"type": "Recreate"},
-            "selector": {
-                "matchLabels": {
-                    names.LABEL_SESSION_UID: labels[names.LABEL_SESSION_UID],
-                    names.LABEL_COMPONENT: names.COMPONENT_HARNESS,
-                }
-            },
-            "template": template,
+            "selector": {"matchLabels": selected},
+            "template": {"metadata": {"labels": metadata["labels"]}, "spec": pod_spec},
         },
     }
 
 
-def template_hash(template: dict[str, Any]) -> str:
-    """Digest a Pod template as built."""
-    return names.short_hash(orjson.dumps(template, option=orjson.OPT_SORT_KEYS).decode(), 16)
+def template_hash(pod_spec: dict[str, Any]) -> str:
+    """Digest a Pod's specification as built."""
+    return names.short_hash(orjson.dumps(pod_spec, option=orjson.OPT_SORT_KEYS).decode(), 16)
+
+
+def is_outdated(deployment: Manifest, image: str, settings: SessionSettings) -> bool:
+    """Tell whether an operator of today would make a Deployment's Pod otherwise."""
+    existing = (deployment["metadata"].get("annotations") or {}).get(ANNOTATION_TEMPLATE)
+    return bool(existing != template_hash(harness_pod_spec(image, settings)))
+
+
+def is_warm_made(deployment: Manifest) -> bool:
+    """Tell whether a Deployment was made for a pool, whoever owns it now."""
+    return bool((deployment["metadata"].get("labels") or {}).get(names.LABEL_HARNESS))
 
 
 def runs_our_containers(pod: Manifest, deployment: Manifest) -> bool:
@@ -75,7 +101,8 @@ def _programs(spec: dict[str, Any]) -> list[tuple[Any, ...]]:
     ] + [(spec.get("serviceAccountName"), bool(spec.get("ephemeralContainers")))]
 
 
-def _pod_spec(settings: SessionSettings, harness_image: str) -> dict[str, Any]:
+def harness_pod_spec(image: str, settings: SessionSettings) -> dict[str, Any]:
+    """Build what runs in a harness Pod; an empty image stands for the operator's. It names no session."""
     return {
         "serviceAccountName": names.HARNESS_SERVICE_ACCOUNT,
         "automountServiceAccountToken": False,
@@ -83,7 +110,7 @@ def _pod_spec(settings: SessionSettings, harness_image: str) -> dict[str, Any]:
         "terminationGracePeriodSeconds": GRACE_SECONDS,
         "securityContext": pod_security(HARNESS_UID),
         "initContainers": [_proxy(settings)],
-        "containers": [_harness(settings, harness_image)],
+        "containers": [_harness(settings, image or settings.harness_image)],
         "volumes": [
             {
                 "name": "server-token",

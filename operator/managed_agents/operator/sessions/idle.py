@@ -35,11 +35,13 @@ def go_idle(observed: Observed, now: datetime) -> StepResult:
 def removals(observed: Observed, *, sandbox_grace_seconds: int | None = None) -> list[Action]:
     """Delete Deployment and sandbox Pods; the harness's Pods follow their Deployment by garbage collection."""
     actions: list[Action] = []
-    if observed.deployment is not None and not observed.deployment["metadata"].get("deletionTimestamp"):
-        metadata = observed.deployment["metadata"]
-        actions.append(
-            DeleteChild(resource=DEPLOYMENTS, namespace=observed.namespace, name=metadata["name"], uid=metadata["uid"])
-        )
+    deployments = (*((observed.deployment,) if observed.deployment else ()), *observed.spare_deployments)
+    for metadata in (item["metadata"] for item in deployments):
+        if not metadata.get("deletionTimestamp"):
+            gone = DeleteChild(
+                resource=DEPLOYMENTS, namespace=observed.namespace, name=metadata["name"], uid=metadata["uid"]
+            )
+            actions.append(gone)
     actions += [
         DeleteChild(
             resource=PODS,

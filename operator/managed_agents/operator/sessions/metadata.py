@@ -3,7 +3,7 @@
 from typing import Any
 
 from managed_agents.contracts import names
-from managed_agents.kube.resources import SESSIONS, Manifest
+from managed_agents.kube.resources import ENVIRONMENTS, SESSIONS, Manifest
 
 HARNESS_UID = 1001
 TOOLS_UID = 1000
@@ -19,7 +19,18 @@ def labels_for(session: Manifest, component: str) -> dict[str, str]:
         names.LABEL_SESSION_UID: session["metadata"]["uid"],
         names.LABEL_AGENT: spec["agentRef"]["name"],
         names.LABEL_ENVIRONMENT: spec["environmentRef"]["name"],
-        names.LABEL_NAME: "managed-agents-session",
+        names.LABEL_NAME: names.NAME_OF_SESSIONS,
+        names.LABEL_COMPONENT: component,
+        names.LABEL_MANAGED_BY: names.MANAGER,
+        names.LABEL_PART_OF: names.PART_OF,
+    }
+
+
+def warm_labels_for(pool: str, component: str) -> dict[str, str]:
+    """Return the labels of an object that no session owns yet."""
+    return {
+        names.LABEL_POOL: pool,
+        names.LABEL_NAME: names.NAME_OF_SESSIONS,
         names.LABEL_COMPONENT: component,
         names.LABEL_MANAGED_BY: names.MANAGER,
         names.LABEL_PART_OF: names.PART_OF,
@@ -29,6 +40,16 @@ def labels_for(session: Manifest, component: str) -> dict[str, str]:
 def session_selector(session_uid: str) -> str:
     """Return the label selector of everything made for one Session."""
     return f"{names.LABEL_SESSION_UID}={session_uid}"
+
+
+def environment_owner_for(environment: Manifest) -> dict[str, Any]:
+    """Return a reference by which garbage collection removes a pool's object after the last of its Environments."""
+    return {
+        "apiVersion": ENVIRONMENTS.api_version,
+        "kind": ENVIRONMENTS.kind,
+        "name": environment["metadata"]["name"],
+        "uid": environment["metadata"]["uid"],
+    }
 
 
 def owner_for(session: Manifest) -> dict[str, Any]:

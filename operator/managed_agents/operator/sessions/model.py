@@ -7,7 +7,7 @@ from typing import Any
 
 from managed_agents.contracts import ids, names
 from managed_agents.contracts.api import conditions
-from managed_agents.kube.resources import Manifest
+from managed_agents.kube.resources import Manifest, Resource
 from managed_agents.operator.actions import Action
 from managed_agents.operator.sessions.pod_state import PodReading, Problem
 from managed_agents.operator.settings import SessionSettings
@@ -65,6 +65,11 @@ class Observed:
     catalog: Catalog
     summary: Summary | None
     deployment: Manifest | None
+    """The harness Deployment that serves the session, or will."""
+    spare_deployments: tuple[Manifest, ...]
+    """Others of the session, of which none is needed: a Pod of `deployment` holds the lease."""
+    adoptable: tuple[tuple[Resource, Manifest], ...]
+    """What came from a pool and lacks the session's labels or owner: a leased Deployment, its Pods."""
     deployment_problem: Problem | None
     harness_pods: tuple[HarnessPod, ...]
     sandbox_pods: tuple[PodReading, ...]

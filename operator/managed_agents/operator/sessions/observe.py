@@ -5,7 +5,7 @@ newest version is about to be pinned, a claimed sandbox that seems to be gone, a
 """
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from managed_agents.contracts import names
@@ -21,15 +21,15 @@ from managed_agents.kube.resources import (
     ENVIRONMENTS,
     MODEL_PROVIDERS,
     PODS,
-    REPLICA_SETS,
     REVISIONS,
     Manifest,
     Resource,
 )
 from managed_agents.operator.cache import Cache
 from managed_agents.operator.catalog.environments import config_map_names
+from managed_agents.operator.chains import Chains
 from managed_agents.operator.sessions.admit import pinned_version
-from managed_agents.operator.sessions.harness_pods import runs_our_containers
+from managed_agents.operator.sessions.harness_pods import is_warm_made, runs_our_containers
 from managed_agents.operator.sessions.metadata import is_owned_by, session_selector
 from managed_agents.operator.sessions.model import Catalog, HarnessPod, Memory, Observed, session_id_of
 from managed_agents.operator.sessions.pod_state import PodReading, read_deployment, read_pod
@@ -38,14 +38,21 @@ from managed_agents.operator.summaries import Summaries, Summary
 from managed_agents.operator.watched import CHILDREN
 
 REMEMBERED_MAX = 1024
-"""Agent versions and ReplicaSets kept; both are immutable in what is read of them."""
+"""Agent versions kept; they are immutable."""
 
 
 class Observer:
     """Builds `Observed` values."""
 
     def __init__(
-        self, kube: Kube, cache: Cache, summaries: Summaries, *, clock: Clock, settings: SessionSettings
+        self,
+        kube: Kube,
+        cache: Cache,
+        summaries: Summaries,
+        chains: Chains,
+        *,
+        clock: Clock,
+        settings: SessionSettings,
     ) -> None:
         self._kube = kube
         self._cache = cache
@@ -53,18 +60,22 @@ class Observer:
         self._clock = clock
         self._settings = settings
         self._snapshots: OrderedDict[tuple[str, str], Mapping[str, Any]] = OrderedDict()
-        self._chains: OrderedDict[str, str | None] = OrderedDict()
+        self._chains = chains
 
     async def observe(self, session: Manifest, memory: Memory, *, is_namespace_ready: bool) -> Observed:
         """Observe a Session. Raises: RetryableError when a live read fails."""
         namespace, uid = session["metadata"]["namespace"], session["metadata"]["uid"]
         summary = self._summaries.get(session_id_of(session))
-        deployment = self._deployment(uid)
+        owned = [item for item in self._cache.children(DEPLOYMENTS, uid) if is_owned_by(item, uid)]
+        leased = self._leased_deployment(namespace, summary)
+        deployment, spare = chosen_deployment(owned, leased, self._holder(summary))
         return Observed(
             session=session,
             catalog=await self._catalog(session, summary),
             summary=summary,
             deployment=deployment,
+            spare_deployments=spare,
+            adoptable=tuple(self._adoptable(uid, deployment)),
             deployment_problem=None if deployment is None else read_deployment(deployment),
             harness_pods=await self._harness_pods(uid, namespace, deployment),
             sandbox_pods=await self._sandbox_pods(uid, namespace, summary),
@@ -75,8 +86,35 @@ class Observer:
             settings=self._settings,
         )
 
-    def _deployment(self, uid: str) -> Manifest | None:
-        return next((item for item in self._cache.children(DEPLOYMENTS, uid) if is_owned_by(item, uid)), None)
+    def _leased_deployment(self, namespace: str, summary: Summary | None) -> Manifest | None:
+        """Return the warm Deployment that the server leased to the session, adopted or not."""
+        if summary is None or summary.harness is None:
+            return None
+        found = self._cache.get(DEPLOYMENTS, namespace, summary.harness.deployment_name)
+        is_it = found is not None and found["metadata"]["uid"] == summary.harness.deployment_uid
+        return found if is_it else None
+
+    def _holder(self, summary: Summary | None) -> str | None:
+        """Return the UID of the Deployment whose Pod is known to hold the lease."""
+        pod_uid = None if summary is None else summary.lease_pod_uid
+        if summary is None or pod_uid is None:
+            return None
+        if summary.harness is not None and summary.harness.pod_uid == pod_uid:
+            return summary.harness.deployment_uid
+        return self._chains.known(pod_uid)
+
+    def _adoptable(self, uid: str, deployment: Manifest | None) -> Iterator[tuple[Resource, Manifest]]:
+        if deployment is None or not is_warm_made(deployment):
+            return
+        if not is_owned_by(deployment, uid):
+            yield DEPLOYMENTS, deployment
+        metadata = deployment["metadata"]
+        for pod in self._cache.labelled(PODS, names.LABEL_HARNESS, metadata["name"]):
+            is_there = pod["metadata"]["namespace"] == metadata["namespace"] and not pod["metadata"].get(
+                "deletionTimestamp"
+            )
+            if is_there and pod["metadata"]["labels"].get(names.LABEL_SESSION_UID) != uid:
+                yield PODS, pod
 
     async def _catalog(self, session: Manifest, summary: Summary | None) -> Catalog:
         if session["metadata"].get("deletionTimestamp"):
@@ -148,28 +186,10 @@ class Observer:
         for pod in self._pods(uid, names.COMPONENT_HARNESS):
             deployment_uid = None
             if deployment is not None and runs_our_containers(pod, deployment):
-                chain = await self._chain(namespace, pod)
+                chain = await self._chains.deployment_uid_of(namespace, pod)
                 deployment_uid = chain if chain == deployment["metadata"]["uid"] else None
             found.append(HarnessPod(reading=read_pod(pod, self._clock.now()), deployment_uid=deployment_uid))
         return tuple(found)
-
-    async def _chain(self, namespace: str, pod: Manifest) -> str | None:
-        """Follow a Pod's controller to its ReplicaSet and on to the Deployment's UID; labels prove nothing (A29)."""
-        owner = next((item for item in pod["metadata"].get("ownerReferences") or [] if item.get("controller")), None)
-        if owner is None or owner.get("kind") != REPLICA_SETS.kind:
-            return None
-        if owner["uid"] not in self._chains:
-            try:
-                replica_set = await self._kube.get(REPLICA_SETS, namespace, owner["name"])
-            except NotFoundError:
-                return None
-            if replica_set["metadata"]["uid"] != owner["uid"]:
-                return None
-            owners = replica_set["metadata"].get("ownerReferences") or []
-            controller = next((item for item in owners if item.get("controller")), None)
-            is_deployment = controller is not None and controller.get("kind") == DEPLOYMENTS.kind
-            _remember(self._chains, owner["uid"], controller["uid"] if controller and is_deployment else None)
-        return self._chains[owner["uid"]]
 
     async def _sandbox_pods(self, uid: str, namespace: str, summary: Summary | None) -> tuple[PodReading, ...]:
         pods = [pod for pod in self._pods(uid, names.COMPONENT_SANDBOX) if is_owned_by(pod, uid)]
@@ -206,3 +226,21 @@ def _remember(known: OrderedDict[Any, Any], key: object, value: object) -> None:
     known[key] = value
     while len(known) > REMEMBERED_MAX:
         known.popitem(last=False)
+
+
+def chosen_deployment(
+    owned: Sequence[Manifest], leased: Manifest | None, holder: str | None
+) -> tuple[Manifest | None, tuple[Manifest, ...]]:
+    """Choose the Deployment that serves a session, and those that it need not keep.
+
+    The one whose Pod holds the lease, else the warm one that was leased last, else any. Only while the lease is known
+    to be held are the others spare: before, one of them may still be the first to come up.
+    """
+    candidates = {item["metadata"]["uid"]: item for item in (*owned, *((leased,) if leased else ()))}
+    living = [item for item in candidates.values() if not item["metadata"].get("deletionTimestamp")]
+    wanted = [holder, leased["metadata"]["uid"] if leased else None]
+    first = next((candidates[uid] for uid in wanted if uid in candidates), None)
+    chosen = first or next(iter(living), next(iter(candidates.values()), None))
+    if chosen is None or chosen["metadata"]["uid"] != holder:
+        return chosen, ()
+    return chosen, tuple(item for item in living if item is not chosen)

@@ -1,15 +1,24 @@
-"""Step 3: a session with work has a harness Deployment, and the server knows the Deployment's Pods. Pure."""
+"""Step 3: a session with work has a harness Deployment, and the server knows the Deployment's Pods. Pure.
 
+The server leases a warm harness where it has one; its Deployment is adopted here, afterwards. Only where it has none is
+one made for the session alone.
+"""
+
+from managed_agents.contracts import names
+from managed_agents.contracts.api.environments import harness_image_of
 from managed_agents.kube.resources import DEPLOYMENTS, Manifest
 from managed_agents.operator.actions import (
     Action,
+    AdoptChild,
     CreateChild,
+    DeleteChild,
     EnsureNamespace,
     RegisterPod,
     UnregisterPod,
     UpdateChild,
 )
-from managed_agents.operator.sessions.harness_pods import ANNOTATION_TEMPLATE, harness_deployment_for
+from managed_agents.operator.sessions.harness_pods import harness_deployment_for, is_outdated, is_warm_made
+from managed_agents.operator.sessions.metadata import labels_for, owner_for
 from managed_agents.operator.sessions.model import HarnessPod, Observed, StepResult
 from managed_agents.operator.sessions.pod_state import Problem
 
@@ -20,7 +29,7 @@ PROBLEM_RECHECK_SECONDS = 15.0
 
 def run(observed: Observed) -> StepResult:
     """Create or mend the harness Deployment while the session is wanted; keep the registered Pods true."""
-    actions = [*_deployment(observed), *_registrations(observed)]
+    actions = [*_adoptions(observed), *_deployment(observed), *_spare(observed), *_registrations(observed)]
     problem = _problem(observed)
     rechecks = [pod.reading.recheck_seconds for pod in observed.harness_pods if pod.reading.recheck_seconds is not None]
     if problem is not None:
@@ -36,19 +45,52 @@ def is_harness_needed(observed: Observed) -> bool:
 def _deployment(observed: Observed) -> list[Action]:
     if not is_harness_needed(observed):
         return []
-    desired = harness_deployment_for(observed.session, observed.catalog.environment, observed.settings)
     if observed.deployment is None:
+        if observed.summary is None or not observed.summary.needs_pod:
+            return []
+        desired = harness_deployment_for(observed.session, observed.catalog.environment, observed.settings)
         ensure: list[Action] = [] if observed.is_namespace_ready else [EnsureNamespace(namespace=observed.namespace)]
         return [*ensure, CreateChild(resource=DEPLOYMENTS, manifest=desired, owner_uid=observed.uid)]
-    if _is_outdated(observed.deployment, desired) and not _has_usable_pod(observed):
-        return [UpdateChild(resource=DEPLOYMENTS, manifest=desired)]
-    return []
+    return _mended(observed, observed.deployment)
 
 
-def _is_outdated(deployment: Manifest, desired: Manifest) -> bool:
-    """Compare with what an operator of today would make. A working harness is left alone until the session is idle."""
-    existing = (deployment["metadata"].get("annotations") or {}).get(ANNOTATION_TEMPLATE)
-    return bool(existing != desired["metadata"]["annotations"][ANNOTATION_TEMPLATE])
+def _mended(observed: Observed, deployment: Manifest) -> list[Action]:
+    """Renew what an older operator made. A working harness is left alone until the session is idle."""
+    image = harness_image_of(observed.catalog.environment)
+    if not is_outdated(deployment, image, observed.settings) or _has_usable_pod(observed):
+        return []
+    if is_warm_made(deployment):  # its template is a pool's: the session gets another one
+        return [] if deployment["metadata"].get("deletionTimestamp") else [_removal(observed, deployment)]
+    desired = harness_deployment_for(observed.session, observed.catalog.environment, observed.settings)
+    return [UpdateChild(resource=DEPLOYMENTS, manifest=desired)]
+
+
+def _adoptions(observed: Observed) -> list[Action]:
+    """Owner on the Deployment only, for a second owner on a Pod leaks it; labels on both (design §3)."""
+    labels: dict[str, str | None] = {
+        **labels_for(observed.session, names.COMPONENT_HARNESS),
+        names.LABEL_POOL: None,
+    }
+    return [
+        AdoptChild(
+            resource=resource,
+            namespace=observed.namespace,
+            name=manifest["metadata"]["name"],
+            uid=manifest["metadata"]["uid"],
+            labels=labels,
+            owner=owner_for(observed.session) if resource == DEPLOYMENTS else None,
+        )
+        for resource, manifest in observed.adoptable
+    ]
+
+
+def _spare(observed: Observed) -> list[Action]:
+    return [_removal(observed, deployment) for deployment in observed.spare_deployments]
+
+
+def _removal(observed: Observed, deployment: Manifest) -> DeleteChild:
+    metadata = deployment["metadata"]
+    return DeleteChild(resource=DEPLOYMENTS, namespace=observed.namespace, name=metadata["name"], uid=metadata["uid"])
 
 
 def _has_usable_pod(observed: Observed) -> bool:

@@ -1,0 +1,1 @@
+"""Warm pools: blank harnesses and sandboxes, kept ready before a session needs one."""
