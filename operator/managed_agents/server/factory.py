@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import itertools
-from collections.abc import AsyncIterator
+import os
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 import aiohttp
@@ -39,6 +40,7 @@ from managed_agents.server.services.session_resources import SessionResources
 from managed_agents.server.services.sessions import Sessions
 from managed_agents.server.services.stream_guards import StreamGuards
 from managed_agents.server.services.streams import Streams
+from managed_agents.server.services.turn_timings import Listener as TurnListener
 from managed_agents.server.services.turn_timings import TurnTimings
 from managed_agents.server.settings import Settings
 
@@ -50,6 +52,9 @@ REPLIES_SECONDS = 1.0
 
 ORPHANS_EVERY = 60
 """Sweeps to one that looks for files of deleted sessions: only a crash leaves them."""
+
+TRACES_VARIABLES = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+"""OpenTelemetry's own names; its other variables (headers, timeout, compression, sampling) count as well."""
 
 _log = structlog.get_logger(__name__)
 
@@ -84,7 +89,8 @@ async def running_server(settings: Settings, *, clock: Clock | None = None, on_f
         client = await stack.enter_async_context(open_client(settings.ca_path))
         reviewer = KubernetesReviewer(client, settings.kubernetes_api, settings.token_path)
         objects = await stack.enter_async_context(_objects(settings))
-        context = build_context(settings, the_clock, log, files, reviewer, objects)
+        traces = await _traces(stack)
+        context = build_context(settings, the_clock, log, files, reviewer, objects, traces)
         context.public_sessions.pending.known(await log.sessions())
         stack.push_async_callback(context.leases.warm.close)
         stack.push_async_callback(_stop, asyncio.create_task(context.leases.resume()))
@@ -103,15 +109,30 @@ async def running_server(settings: Settings, *, clock: Clock | None = None, on_f
         yield Running(context=context, public_url=public, internal_url=internal)
 
 
+async def _traces(stack: contextlib.AsyncExitStack) -> tuple[TurnListener, ...]:
+    """Load OpenTelemetry only where somebody wants traces: it takes half a second and 20 MB."""
+    if not any(os.environ.get(name) for name in TRACES_VARIABLES):
+        return ()
+    from managed_agents.server.services.turn_traces import exporting
+
+    return (await stack.enter_async_context(exporting()),)
+
+
 def build_context(
-    settings: Settings, clock: Clock, log: EventLog, files: FileStore, reviewer: Reviewer, objects: Objects
+    settings: Settings,
+    clock: Clock,
+    log: EventLog,
+    files: FileStore,
+    reviewer: Reviewer,
+    objects: Objects,
+    turn_listeners: Sequence[TurnListener] = (),
 ) -> Context:
     """Wire the server's parts onto a log."""
     metrics = Metrics()
     feed = ChangeFeed(log.boot)
     leases = Leases(log, clock, feed)
     streams = Streams(clock, metrics.dropped_streams.inc, metrics.delivery_seconds.observe)
-    timings = TurnTimings(clock, (log.note_turn, metrics.turn))
+    timings = TurnTimings(clock, (log.note_turn, metrics.turn, *turn_listeners))
     # The timings first: they read the clock, and a change may have many readers.
     for listener in (timings.on_change, leases.on_change, streams.on_change, feed.on_change):
         log.listen(listener)
