@@ -58,3 +58,13 @@ def test_a_file_goes_into_a_session_and_what_it_makes_comes_out(namespace: Names
     session = namespace.session_id("sums")
     kubectl("delete", "-n", namespace.name, "session", "sums", "--timeout=60s")
     eventually("its files are gone", lambda: not list(client.beta.files.list(scope_id=session)), seconds=60)
+
+
+@requirement("files-last")
+def test_what_a_job_in_the_background_wrote_before_the_pods_went_is_a_file(namespace: Namespace) -> None:
+    # the idle time is 5 s: after the look at the idle event and before the next, which 15 s later would have come
+    late = bash(f"(sleep 2; echo late > {OUTPUTS}/late.txt) > /dev/null 2>&1 &")
+    namespace.create_session("late", message("first", script(late, {"text": "left"})))
+    namespace.wait_idle("late")
+    eventually("the idle session has no Pods", lambda: not namespace.pods("late"), seconds=90)
+    assert list(outputs_of(namespace, "late")) == ["late.txt"]

@@ -29,7 +29,7 @@ from managed_agents.proxy.sandbox_hand import SandboxHand
 from managed_agents.proxy.server_access import ServerAccess, parse_token
 from managed_agents.proxy.session_listener import SessionListener
 from managed_agents.proxy.settings import BODY_BYTES_MAX, SHUTDOWN_SECONDS, Settings
-from managed_agents.proxy.wake import Configured, WakeRelay
+from managed_agents.proxy.wake import Configured, Ended, WakeRelay
 from managed_agents.proxy.watched_file import WatchedFile
 
 KEEPALIVE_SECONDS = 30.0
@@ -61,7 +61,7 @@ async def running(settings: Settings) -> AsyncIterator[Ports]:
         uploads, outputs = Uploads(transfers), Outputs(transfers, finder)
         for files in (uploads, outputs):
             stack.push_async_callback(files.close)
-        wake = WakeRelay(client, _configured(uploads, outputs, finder))
+        wake = WakeRelay(client, _configured(uploads, outputs, finder), _ended(outputs, finder))
         pool = _egress(settings, client, server)
         stack.push_async_callback(pool.close)
         in_use = _all(pool.ensure, uploads.in_use, outputs.in_use)
@@ -87,6 +87,14 @@ def _configured(uploads: Uploads, outputs: Outputs, finder: SandboxFinder) -> Co
             outputs.leased()
 
     return configured
+
+
+def _ended(outputs: Outputs, finder: SandboxFinder) -> Ended:
+    def ended(sandbox_name: str) -> None:
+        if finder.session is not None:
+            outputs.let_go(finder.session, sandbox_name)
+
+    return ended
 
 
 def _all(*listeners: Callable[[Binding], None]) -> Callable[[Binding], None]:

@@ -29,18 +29,24 @@ _KINDS = {401: "unauthenticated", 403: "not_registered", 404: "not_found"}
 _WITH_CONFIG = ('{"type":"lease"', '{"type":"session"')
 """How the server's frames with a config begin (docs/internal-api.md, "Wake")."""
 
+_LAST = ('{"type":"released"', '{"type":"fenced"')
+"""How its last frames begin, where they may name a sandbox to look into once more."""
+
 Configured = Callable[[Mapping[str, object], int | None], None]
 """Told a config, with the epoch of the lease that it came with."""
+Ended = Callable[[str], None]
+"""Told the name of a sandbox that the session has lost with its harness."""
 Socket = web.WebSocketResponse | ClientWebSocketResponse
 
 
 class WakeRelay:
     """The open wake sockets of this Pod: at most one in earnest, two while a new worker replaces an old one."""
 
-    def __init__(self, client: ClientSession, configured: Configured) -> None:
-        """`configured` is told each config that passes to the harness."""
+    def __init__(self, client: ClientSession, configured: Configured, ended: Ended = lambda _: None) -> None:
+        """`configured` is told each config that passes to the harness, `ended` what a last frame says of a sandbox."""
         self._client = client
         self._configured = configured
+        self._ended = ended
         self._open: set[web.WebSocketResponse] = set()
 
     @property
@@ -69,13 +75,18 @@ class WakeRelay:
         await asyncio.gather(*closing, return_exceptions=True)
 
     def _heard(self, frame: str) -> None:
-        """Look into the frames that carry a config, and into no other: this is the message path."""
+        """Look into the frames that carry a config or end a lease, and into no other: this is the message path."""
         if frame.startswith(_WITH_CONFIG):
             with suppress(orjson.JSONDecodeError):  # not ours to judge: the harness gets it as it is
                 document = orjson.loads(frame)
                 config, epoch = document.get("session"), document.get("epoch")
                 if isinstance(config, dict):
                     self._configured(config, epoch if isinstance(epoch, int) else None)
+        elif frame.startswith(_LAST):
+            with suppress(orjson.JSONDecodeError):
+                sandbox = orjson.loads(frame).get("sandbox")
+                if isinstance(sandbox, str):
+                    self._ended(sandbox)
 
     async def _dial(self, url: URL, headers: Mapping[str, str]) -> ClientWebSocketResponse:
         try:

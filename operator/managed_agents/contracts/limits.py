@@ -17,3 +17,6 @@ SANDBOX_WAIT_SECONDS = 120.0
 
 SANDBOX_STUCK_SECONDS = 30.0
 """How long it still waits once the reason is one that seldom mends by itself: no such image, no quota left."""
+
+LAST_LOOK_SECONDS = 10.0
+"""How long a sandbox stays for its outputs after the session was taken from its harness."""

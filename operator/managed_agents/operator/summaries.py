@@ -76,6 +76,8 @@ class Summary:
     delivered: frozenset[str]
     rejected: tuple[Mapping[str, Any], ...]
     sandbox: SandboxRecord | None
+    collecting: str | None
+    """The sandbox Pod whose outputs are still copied, after the release or the end of the session."""
 
     @classmethod
     def parse(cls, value: Mapping[str, Any]) -> Self:
@@ -103,6 +105,7 @@ class Summary:
             delivered=frozenset(value.get("delivered") or ()),
             rejected=tuple(value.get("rejected") or ()),
             sandbox=_sandbox(value.get("sandbox")),
+            collecting=value.get("collecting"),
         )
 
     @property

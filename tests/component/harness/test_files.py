@@ -140,6 +140,36 @@ async def test_what_tools_leave_is_there_to_download_soon_after_idle(stack: Stac
     assert (after["reports/a.csv"], after["zero.bin"]) == (changed["id"], zero["id"])
 
 
+async def copied(stack: Stack) -> None:
+    """Wait until the operator may take the sandbox's Pod."""
+    async with asyncio.timeout(5):
+        while (await stack.summary())["collecting"] is not None:  # noqa: ASYNC110 - of another process
+            await asyncio.sleep(0.02)
+
+
+@requirement("files-last")
+@pytest.mark.parametrize("ending", ["release", "archive"])
+async def test_what_lies_there_when_the_session_is_taken_becomes_a_file(stack: Stack, ending: str) -> None:
+    stack.start_worker()
+    await run(stack, "true")
+    (stack.sandboxes[0].folder / "outputs" / "late.txt").write_text("x")  # a background job, after the last look
+    epoch = (await stack.summary())["epoch"]
+    if ending == "release":
+        status, summary = await stack.server.operator("POST", f"/sessions/{stack.session}/release", {"epoch": epoch})
+    else:
+        status, summary = await stack.server.operator(
+            "PUT", f"/sessions/{stack.session}", {"events": [], "archived": True}
+        )
+    assert (status, summary["leased"]) == (200, False)
+    assert summary["collecting"] is not None, "its Pods stay for now"
+    await copied(stack)
+    [file] = await files_of(stack, 1)
+    assert (file["filename"], await content_of(stack, file["id"])) == ("late.txt", b"x")
+    if ending == "release":
+        outputs = f"{stack.server.internal_url}/internal/v1/sessions/{stack.session}/outputs"
+        assert (await stack.server.call("GET", outputs, pod_token(POD)))[0] == 403
+
+
 async def test_a_new_proxy_finds_what_the_one_before_left(stack: Stack, tmp_path: Path) -> None:
     stack.start_worker()
     await run(stack, "true")

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -31,12 +32,13 @@ from support.operator_values import (
     session,
     summary,
 )
+from support.requirements import requirement
 
 ROUNDS_MAX = 8
 LOSS = Problem(reason="Evicted", message="too much storage")
 
 SUMMARIES = st.none() | st.builds(
-    lambda wanted, released, status, sandbox, since: summary(
+    lambda wanted, released, status, sandbox, since, collecting: summary(
         wanted=wanted and status != "terminated",
         released=released and not wanted,
         status=status,
@@ -44,12 +46,14 @@ SUMMARIES = st.none() | st.builds(
         status_since=since,
         stop_reason={"type": "end_turn"} if status == "idle" else None,
         delivered=["e0"],
+        collecting=collecting,
     ),
     st.booleans(),
     st.booleans(),
     st.sampled_from(["idle", "running", "rescheduling", "terminated"]),
     st.none() | st.builds(sandbox_record, st.sampled_from(["wanted", "ready"])),
     st.sampled_from(["2026-01-02T03:04:04Z", "2026-01-01T00:00:00Z"]),
+    st.sampled_from([None, "ma-repair-box", "ma-repair-old"]),
 )
 METADATA = st.fixed_dictionaries(
     {
@@ -116,6 +120,27 @@ def test_released_session_gets_no_sandbox() -> None:
     left = summary(wanted=False, released=True, status="idle", sandbox=sandbox_record("wanted"))
     actions = actions_of(observed(session=session("e0"), catalog=CATALOG, summary=left))
     assert not [action for action in actions if isinstance(action, CreateChild)]
+
+
+@requirement("files-last")
+@given(observations())
+@settings(max_examples=300, deadline=None)
+def test_what_is_still_copied_keeps_its_sandbox_and_its_proxy(seen: Observed) -> None:
+    if seen.is_deleting or seen.collecting is None:
+        return
+    for action in actions_of(seen):
+        assert not isinstance(action, DeleteChild) or (action.resource, action.name) != (PODS, seen.collecting)
+        assert not isinstance(action, DeleteChild) or action.resource != DEPLOYMENTS
+
+
+@pytest.mark.parametrize("status", ["idle", "terminated"])
+@pytest.mark.parametrize("alive", [True, False])
+def test_pods_of_a_session_that_is_taken_go_once_nobody_copies_from_them(status: str, alive: bool) -> None:
+    left = summary(released=status == "idle", status=status, collecting="ma-repair-box")
+    pods = (HarnessPod(reading=reading("harness", has_ended=not alive), deployment_uid="dddd"),)
+    seen = observed(summary=left, deployment=deployment(), harness_pods=pods, sandbox_pods=(reading("ma-repair-box"),))
+    gone = {action.resource for action in actions_of(seen) if isinstance(action, DeleteChild)}
+    assert gone == (set() if alive else {DEPLOYMENTS, PODS})
 
 
 def _is_forced_delete(seen: Observed, action: Action) -> bool:

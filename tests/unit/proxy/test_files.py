@@ -81,6 +81,9 @@ class FakeTransfers:
         await self._called("store")
         self.kept[output.path] = output.version
 
+    async def end_last_look(self, session: str, sandbox_name: str) -> None:
+        await self._called(f"end {session} {sandbox_name}")
+
     def leave(self, path: str, version: str) -> None:
         self.left[path] = Output(path=path, size=1, version=version)
 
@@ -354,6 +357,29 @@ async def test_a_release_waits_for_what_is_not_stored_yet() -> None:
     outputs.in_use(BINDING)
     await outputs.last_look()
     assert transfers.kept == {"a": "1"}
+
+
+async def test_a_sandbox_that_is_taken_away_is_looked_into_before_its_pod_may_go() -> None:
+    transfers = FakeTransfers(outputs=[DOWN])
+    transfers.leave("a", "1")
+    outputs = outputs_of(transfers, again_seconds=0.001)
+    outputs.in_use(BINDING)
+    outputs.let_go("sesn_1", "ma-1")
+    await until(lambda: not outputs._tasks)
+    assert transfers.calls == ["outputs", "outputs", "stored", "store", "end sesn_1 ma-1"]
+    assert transfers.kept == {"a": "1"}
+    outputs.idle()  # of a later lease, which has no sandbox yet
+    await until(lambda: not outputs._tasks)
+    assert len(transfers.calls) == 5
+
+
+async def test_a_sandbox_that_was_never_used_may_go_at_once() -> None:
+    transfers = FakeTransfers()
+    outputs = outputs_of(transfers)
+    outputs.in_use(BINDING)
+    outputs.let_go("sesn_1", "ma-2")
+    await until(lambda: not outputs._tasks)
+    assert transfers.calls == ["end sesn_1 ma-2"]
 
 
 async def test_a_new_proxy_looks_into_the_sandbox_that_is_there() -> None:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import orjson
 import pytest
 
-from managed_agents.eventlog.records import HarnessPod
+from managed_agents.eventlog.records import HarnessPod, Sandbox
 from managed_agents.eventlog.sqlite import open_event_log
 from managed_agents.eventlog.store import Append, EventLog
 from managed_agents.server.services import leases as module
@@ -116,6 +116,77 @@ async def test_a_terminated_session_is_leased_to_nobody(world: World) -> None:
     await world.log.append(Append(session=SESSION, events=[{"type": "session.status_terminated"}]))
     assert await frames(lease) == ["lease", "event", "fenced"]
     assert await world.leases.acquire("a", seconds=0) is None
+
+
+async def with_sandbox(world: World, lease: Lease) -> str:
+    """Give the session a sandbox that is ready; return its name."""
+    name = (await world.log.claim_sandbox(SESSION, lease.epoch)).pod_name
+    ready = Sandbox(
+        namespace="n", pod_name=name, generation=1, state="ready", bind_token="", binding_secret="", address="a:1"
+    )
+    await world.log.report_sandbox(SESSION, ready)
+    return name
+
+
+async def ended(lease: Lease) -> dict[str, str]:
+    async with asyncio.timeout(5):
+        last: dict[str, str] = [orjson.loads(frame) async for frame in lease.frames()][-1]
+    return last
+
+
+async def test_a_released_pod_may_copy_what_its_sandbox_holds_until_it_says_so_or_for_ten_seconds(
+    world: World,
+) -> None:
+    for seconds in (0.0, 10.0):
+        lease = await acquired(world, "a")
+        name = await with_sandbox(world, lease)
+        await world.log.release(SESSION, lease.epoch)
+        looks = world.leases.last_looks
+        assert await ended(lease) == {"type": "released", "sandbox": name}
+        assert (looks.awaited(SESSION), looks.is_held_by(SESSION, "a"), looks.is_held_by(SESSION, "b")) == (
+            name,
+            True,
+            False,
+        )
+        looks.done(SESSION, "another")
+        world.clock.seconds += seconds
+        if seconds == 0.0:
+            looks.done(SESSION, name)
+        before = world.feed.revision(SESSION)
+        world.leases.expire()
+        assert (looks.awaited(SESSION), looks.is_held_by(SESSION, "a")) == (None, False)
+        assert (world.feed.revision(SESSION) > before) == (seconds > 0.0), "the operator hears of the end"
+        await world.log.register(
+            HarnessPod(pod_uid="a", namespace="n", pod_name="a", deployment_uid="d", session_id=SESSION)
+        )
+
+
+async def test_the_end_of_a_session_leads_to_a_last_look_too_and_a_pod_that_is_gone_ends_it(world: World) -> None:
+    lease = await acquired(world, "a")
+    name = await with_sandbox(world, lease)
+    await world.log.archive(SESSION)
+    assert await ended(lease) == {"type": "fenced", "sandbox": name}
+    world.leases.unregistered("b")
+    assert world.leases.last_looks.awaited(SESSION) == name
+    world.leases.unregistered("a")
+    assert world.leases.last_looks.awaited(SESSION) is None
+
+
+async def test_a_takeover_or_a_sandbox_that_never_was_ready_is_not_waited_for(world: World) -> None:
+    first = await acquired(world, "a")
+    await with_sandbox(world, first)
+    second = await acquired(world, "a")
+    assert await ended(first) == {"type": "fenced"}
+    await world.log.release(SESSION, second.epoch)
+    world.leases.last_looks.forget(SESSION)
+    await world.log.register(
+        HarnessPod(pod_uid="a", namespace="n", pod_name="a", deployment_uid="d", session_id=SESSION)
+    )
+    third = await acquired(world, "a")
+    await world.log.claim_sandbox(SESSION, third.epoch)
+    await world.log.release(SESSION, third.epoch)
+    assert await ended(third) == {"type": "released"}
+    assert world.leases.last_looks.awaited(SESSION) is None
 
 
 async def test_an_unknown_pod_waits_in_vain(world: World) -> None:

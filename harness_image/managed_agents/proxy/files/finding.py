@@ -27,6 +27,11 @@ class SandboxFinder:
         """Note the lease."""
         self._lease = (session, epoch)
 
+    @property
+    def session(self) -> str | None:
+        """Return the session that this Pod was last leased."""
+        return None if self._lease is None else self._lease[0]
+
     async def is_idle(self) -> bool:
         """Tell whether the session is known to be idle."""
         if self._lease is None:

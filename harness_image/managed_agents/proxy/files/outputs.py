@@ -1,22 +1,23 @@
-"""Copies what the tools leave to the server, at each idle and again while it lasts, beside everything else.
+"""When to look for what the tools leave: at each idle and while it lasts, and before a sandbox goes.
 
-Nothing is remembered that a new proxy needs: the server knows which version of each path it has.
+All of it happens beside the harness' calls, none of which waits for it.
 """
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine
 from typing import Protocol
 
 import structlog
 
+from managed_agents.contracts.limits import LAST_LOOK_SECONDS
 from managed_agents.proxy.bindings import Binding, MalformedError
 from managed_agents.proxy.errors import RefusedError
-from managed_agents.proxy.files.plan import Output
+from managed_agents.proxy.files.copying import OutputCopier
 from managed_agents.proxy.files.transfers import Transfers
 from managed_agents.proxy.forward import UnreachableError
 
 AGAIN_SECONDS = 15.0
-"""While idle, background jobs may still write; so a sandbox that is let go has been looked at this recently."""
+"""While idle, background jobs may still write."""
 
 LEASE_SECONDS = 2.0
 """How long a new lease is left to itself: most begin with a turn, and its first call tells of the sandbox."""
@@ -24,8 +25,11 @@ LEASE_SECONDS = 2.0
 UNANSWERED_MAX = 8
 """Looks without an answer before a sandbox is left alone until the next idle: its Pod may be gone."""
 
-LAST_SECONDS = 10.0
-"""How long a release waits for what is not stored yet."""
+LAST_SECONDS = 0.8 * LAST_LOOK_SECONDS
+"""How long the last look may take: the server's own bound, less the time that it takes to hear of its end."""
+
+LAST_ATTEMPTS = 3
+LAST_PAUSE_SECONDS = 0.5
 
 _log = structlog.get_logger(__name__)
 
@@ -54,21 +58,17 @@ class Outputs:
         lease_seconds: float = LEASE_SECONDS,
     ) -> None:
         self._transfers = transfers
+        self._copier = OutputCopier(transfers)
         self._finder = finder
         self._lease_seconds = lease_seconds
         self._again_seconds = again_seconds
         self._binding: Binding | None = None
-        self._stored: dict[str, str] | None = None
-        self._refused: set[Output] = set()
-        self._passing = asyncio.Lock()
         self._running = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def in_use(self, binding: Binding) -> None:
         """Note the sandbox that is in use."""
         if self._binding is None or not binding.is_older_than(self._binding):
-            if self._binding is not None and self._binding.session != binding.session:
-                self._stored = None
             self._binding = binding
 
     def leased(self) -> None:
@@ -78,22 +78,34 @@ class Outputs:
 
     def idle(self) -> None:
         """Begin to look: a turn has ended."""
-        self._refused.clear()  # what had no room then may have some now
+        self._copier.retry_refused()  # what had no room then may have some now
         self._running.set()  # ends the watch of the turn before
         self._running = asyncio.Event()
         self._begin(self._watch(self._running))
 
     def running(self) -> None:
-        """Look no more: a turn has begun. What is being copied is copied to its end."""
+        """Watch no more: a turn has begun. What is being copied is copied to its end."""
         self._running.set()
 
+    def let_go(self, session: str, sandbox_name: str) -> None:
+        """Look once more into a sandbox that was taken away, and tell the server that its Pod may go."""
+        self._running.set()
+        self._begin(self._let_go(session, sandbox_name))
+
     async def last_look(self) -> None:
-        """Look once more before the sandbox is let go, for a bounded time."""
+        """Look once more, for a bounded time: until sandbox and server have answered, or have failed to repeatedly."""
+        binding = self._binding
+        if binding is None:
+            return
         try:
             async with asyncio.timeout(LAST_SECONDS):
-                await self._pass()
+                for _ in range(LAST_ATTEMPTS):
+                    if await self._copier.look(binding):
+                        return
+                    await asyncio.sleep(LAST_PAUSE_SECONDS)
         except TimeoutError:
-            _log.warning("outputs_late", session=self._binding.session if self._binding else None)
+            pass
+        _log.warning("outputs_late", session=binding.session)
 
     async def close(self) -> None:
         """Stop."""
@@ -106,6 +118,17 @@ class Outputs:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    async def _let_go(self, session: str, sandbox_name: str) -> None:
+        binding = self._binding
+        if binding is not None and binding.pod_name == sandbox_name:
+            await self.last_look()
+            if self._binding is binding:
+                self._binding = None
+        try:
+            await self._transfers.end_last_look(session, sandbox_name)
+        except (RefusedError, UnreachableError, MalformedError) as problem:  # the server's own bound ends the wait
+            _log.info("last_look_untold", session=session, reason=str(problem))
+
     async def _after_lease(self, running: asyncio.Event) -> None:
         await asyncio.sleep(self._lease_seconds)
         if self._binding is None and not running.is_set() and await self._finder.is_idle():
@@ -114,11 +137,11 @@ class Outputs:
     async def _watch(self, running: asyncio.Event) -> None:
         if self._binding is None and (found := await self._finder.find()) is not None:
             self.in_use(found)
-        if self._binding is None:
-            return  # the session has no sandbox
         unanswered = 0
         while unanswered < UNANSWERED_MAX:
-            unanswered = 0 if await self._pass() else unanswered + 1
+            if (binding := self._binding) is None:
+                return  # the session has no sandbox, or gave it up
+            unanswered = 0 if await self._copier.look(binding) else unanswered + 1
             if running.is_set():
                 return
             try:
@@ -127,40 +150,3 @@ class Outputs:
             except TimeoutError:
                 continue
             return
-
-    async def _pass(self) -> bool:
-        """Copy what is new. Returns whether sandbox and server answered."""
-        async with self._passing:
-            binding = self._binding
-            if binding is None:
-                return False
-            try:
-                listed = await self._transfers.outputs(binding)
-                if listed and self._stored is None:
-                    self._stored = await self._transfers.stored(binding.session)
-            except (RefusedError, UnreachableError, MalformedError) as problem:
-                _log.info("outputs_unknown", session=binding.session, reason=str(problem))
-                return False
-            for output in self._new(listed):
-                await self._store(binding, output)
-            return True
-
-    def _new(self, listed: Sequence[Output]) -> list[Output]:
-        stored = self._stored or {}
-        return [
-            output for output in listed if stored.get(output.path) != output.version and output not in self._refused
-        ]
-
-    async def _store(self, binding: Binding, output: Output) -> None:
-        try:
-            await self._transfers.store(binding, output)
-        except RefusedError as refusal:
-            if refusal.status < 500:
-                self._refused.add(output)
-            _log.warning("output_not_stored", session=binding.session, size=output.size, reason=refusal.message)
-        except (UnreachableError, MalformedError) as problem:
-            _log.warning("output_not_stored", session=binding.session, size=output.size, reason=str(problem))
-        else:
-            if self._stored is not None:
-                self._stored[output.path] = output.version
-            _log.info("output_stored", session=binding.session, size=output.size)

@@ -50,6 +50,10 @@ class Transfers(Protocol):
         """Copy an output from the sandbox to the server."""
         ...
 
+    async def end_last_look(self, session: str, sandbox_name: str) -> None:
+        """Tell the server that nothing more will be copied from a sandbox that was given up."""
+        ...
+
 
 class HttpTransfers:
     """Transfers over the internal API and the supervisor's contract (docs/files.md)."""
@@ -89,6 +93,13 @@ class HttpTransfers:
         target = self._server.url_for(f"/internal/v1/sessions/{binding.session}/outputs?{query}")
         source = _url(binding, f"/outputs/{quote(output.path, safe='/')}")
         await self._copy(source, _headers(binding), target, self._server.headers_for())
+
+    async def end_last_look(self, session: str, sandbox_name: str) -> None:
+        """Tell the server that a sandbox may go; see `Transfers`."""
+        path = f"/internal/v1/sessions/{session}/sandbox/{quote(sandbox_name, safe='')}/collected"
+        await json_call(
+            self._client, "POST", self._server.url_for(path), headers=self._server.headers_for(), timeout=_CALL
+        )
 
     async def packages(self, binding: Binding) -> Wanted:
         """Ask a sandbox for the packages it must have; see `PackageTransfers`."""

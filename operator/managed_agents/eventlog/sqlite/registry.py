@@ -136,13 +136,13 @@ class Registry:
         if session.wanted:
             raise InputWaitingError(f"session {session_id} cannot be released: input waits or a turn is open")
         self.state.connection.execute("DELETE FROM harness_pods WHERE sid = ?", (entry.sid,))
+        if not session.released:  # told first, while it still names the sandbox that is given up with it
+            self.state.connection.execute("DELETE FROM leased_harnesses WHERE sid = ?", (entry.sid,))
+            self._store(entry, replace(session, released=True, harness=None))
+            entry = self.state.entry(session_id)
         if session.sandbox is not None:
             self.sandboxes.retire(entry, reason="Released", message="the session's harness was released")
-            entry = self.state.entry(session_id)
-        if entry.session.released:
-            return entry.session
-        self.state.connection.execute("DELETE FROM leased_harnesses WHERE sid = ?", (entry.sid,))
-        return self._store(entry, replace(entry.session, released=True, harness=None))
+        return self.state.entry(session_id).session
 
     def _store(self, entry: Entry, session: Session) -> Session:
         changed = Entry(entry.sid, session)

@@ -1,7 +1,8 @@
 """Step 5: a session that has been idle long enough gives its Pods back. Pure.
 
 First the server releases it (refused while input waits), then its objects go. So a message that arrives meanwhile is
-never lost: either it wins, or it makes the session wanted again and everything is made anew.
+never lost: either it wins, or it makes the session wanted again and everything is made anew. Between the two the proxy
+copies what is left in the sandbox (docs/files.md).
 """
 
 from datetime import datetime
@@ -19,6 +20,8 @@ def go_idle(observed: Observed, now: datetime) -> StepResult:
     if summary is None or (summary.wanted and not observed.is_terminated):
         return StepResult()
     if observed.is_terminated or summary.released:
+        if observed.collecting is not None:
+            return StepResult()  # the server bounds it, and its end is a change of the summary
         return StepResult(actions=tuple(removals(observed)))
     has_pods = observed.deployment is not None or observed.harness_pods or observed.sandbox_pods
     if summary.status != "idle" or not has_pods:

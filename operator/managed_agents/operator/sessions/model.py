@@ -127,6 +127,12 @@ class Observed:
         """Tell whether the session takes no more events."""
         return self.summary is not None and self.summary.status == "terminated"
 
+    @property
+    def collecting(self) -> str | None:
+        """Return the sandbox Pod that stays because a harness Pod, which lives, still copies its outputs."""
+        has_proxy = any(not pod.reading.has_ended for pod in self.harness_pods)
+        return self.summary.collecting if self.summary is not None and has_proxy else None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepResult:

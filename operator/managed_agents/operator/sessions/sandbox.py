@@ -1,6 +1,7 @@
 """Step 4: the sandbox that the server asked for exists, and the server hears what becomes of it. Pure.
 
-The server names the Pod (`summary.sandbox`); every other sandbox Pod of the Session is retired.
+The server names the Pod (`summary.sandbox`); every other sandbox Pod of the Session is retired, once nothing of it is
+copied any more.
 """
 
 from typing import Literal, assert_never
@@ -26,10 +27,9 @@ def see_to_sandbox(observed: Observed) -> StepResult:
         return StepResult()
     # A released session has no hands: making one would only be undone, again and again.
     record = None if observed.summary.released else observed.summary.sandbox
+    kept = {observed.collecting, None if record is None else record.pod_name}
     actions: list[Action] = [
-        _retire(observed, pod)
-        for pod in observed.sandbox_pods
-        if not pod.is_deleting and (record is None or pod.name != record.pod_name)
+        _retire(observed, pod) for pod in observed.sandbox_pods if not pod.is_deleting and pod.name not in kept
     ]
     if record is None or observed.is_terminated:
         return StepResult(actions=tuple(actions))

@@ -59,6 +59,17 @@ async def harness(request: web.Request) -> str:
     return session_id
 
 
+async def collector(request: web.Request) -> str:
+    """Return the session id of the path, for a Pod of its own or one that looks into its sandbox for the last time.
+
+    Raises: NotRegisteredError.
+    """
+    session_id, pod_uid = request.match_info["session_id"], await harness_pod_uid(request)
+    if not context_of(request).leases.last_looks.is_held_by(session_id, pod_uid):
+        await _require_registered(request, session_id, pod_uid)
+    return session_id
+
+
 async def operator_or_harness(request: web.Request) -> Identity:
     """Return the operator, or a harness of the session in the path."""
     identity = await context_of(request).authenticator.internal(bearer_token(request))

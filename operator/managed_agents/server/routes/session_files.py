@@ -22,6 +22,7 @@ def add_routes(app: web.Application) -> None:
     app.router.add_get("/internal/v1/sessions/{session_id}/files/{file_id}/content", get_content)
     app.router.add_get("/internal/v1/sessions/{session_id}/outputs", list_outputs)
     app.router.add_put("/internal/v1/sessions/{session_id}/outputs", put_output)
+    app.router.add_post("/internal/v1/sessions/{session_id}/sandbox/{pod_name}/collected", end_last_look)
 
 
 async def get_content(request: web.Request) -> web.StreamResponse:
@@ -37,14 +38,14 @@ async def get_content(request: web.Request) -> web.StreamResponse:
 
 async def list_outputs(request: web.Request) -> web.Response:
     """Return what is stored of a session's outputs."""
-    session_id = await access.harness(request)
+    session_id = await access.collector(request)
     outputs = await context_of(request).files.outputs(session_id)
     return json_response({"outputs": [_output(file) for file in outputs]})
 
 
 async def put_output(request: web.Request) -> web.Response:
     """Store an output under its path. The same bytes keep their File; other bytes get a new one in its place."""
-    session_id = await access.harness(request)
+    session_id = await access.collector(request)
     context = context_of(request)
     path = output_path_of(request.query.get("path"))
     version = request.query.get("version", "")[:VERSION_LENGTH_MAX]
@@ -67,6 +68,13 @@ async def put_output(request: web.Request) -> web.Response:
             version=version,
         )
         return json_response(_output(await context.files.add(incoming, draft)))
+
+
+async def end_last_look(request: web.Request) -> web.Response:
+    """Note that nothing more will be copied from a sandbox that was given up: its Pod may go."""
+    session_id = await access.collector(request)
+    context_of(request).leases.last_looks.done(session_id, request.match_info["pod_name"])
+    return json_response({})
 
 
 def _output(file: File) -> dict[str, object]:

@@ -10,9 +10,10 @@ import orjson
 from managed_agents.contracts.clock import Clock
 from managed_agents.contracts.errors import ManagedAgentsError
 from managed_agents.contracts.limits import LEASE_LOST_SECONDS
-from managed_agents.eventlog.records import Change, Config, HarnessPod, LoggedEvent, Session, WarmHarness
+from managed_agents.eventlog.records import Change, Config, HarnessPod, LoggedEvent, Sandbox, Session, WarmHarness
 from managed_agents.eventlog.store import EventLog
 from managed_agents.server.services.feed import ChangeFeed, Waiters
+from managed_agents.server.services.last_looks import LastLooks
 from managed_agents.server.services.warm_harnesses import RECONNECT_SECONDS, TAKEOVER_SECONDS, Offer, WarmHarnesses
 
 REGISTRATION_SECONDS = 30.0
@@ -61,12 +62,13 @@ class Lease:
         else:
             self._send(orjson.dumps({"type": "session", "session": config}))
 
-    def end(self, how: End) -> None:
-        """Send the last frame, if there is one for this end, and stop."""
+    def end(self, how: End, sandbox_name: str | None = None) -> None:
+        """Send the last frame, if there is one for this end, and stop. It names a sandbox to look into once more."""
         if self.ended.is_set():
             return
         if how != "lost":
-            self._outbox.put_nowait(orjson.dumps({"type": how}))
+            named = {} if sandbox_name is None else {"sandbox": sandbox_name}
+            self._outbox.put_nowait(orjson.dumps({"type": how, **named}))
         self._outbox.put_nowait(None)
         self.ended.set()
 
@@ -90,6 +92,7 @@ class Leases:
         self._log = log
         self._clock = clock
         self._feed = feed
+        self.last_looks = LastLooks(clock, feed.notify)
         self._held: dict[str, Lease] = {}
         self._registrations = Waiters()
         self.warm = WarmHarnesses(log, is_held=self._held.__contains__, take=self._take_warm, changed=feed.notify)
@@ -213,6 +216,7 @@ class Leases:
 
     def unregistered(self, pod_uid: str) -> None:
         """End what a Pod holds: it is gone."""
+        self.last_looks.lost(pod_uid)
         for lease in [lease for lease in self._held.values() if lease.pod_uid == pod_uid]:
             self.end(lease, "fenced")
 
@@ -221,15 +225,19 @@ class Leases:
         lease.last_heartbeat = self._clock.monotonic()
 
     def expire(self) -> None:
-        """End the leases without a heartbeat for too long, on the monotonic clock."""
+        """End the leases without a heartbeat for too long, and the last looks that take too long."""
+        self.last_looks.expire()
         now = self._clock.monotonic()
         for lease in [lease for lease in self._held.values() if lease.epoch]:
             if now - lease.last_heartbeat > LEASE_LOST_SECONDS:
                 self.end(lease, "lost")
 
-    def end(self, lease: Lease, how: End) -> None:
-        """End a lease; its session is free at once."""
-        lease.end(how)
+    def end(self, lease: Lease, how: End, sandbox: Sandbox | None = None) -> None:
+        """End a lease; its session is free at once. What is left in a sandbox may still be copied for a while."""
+        name = sandbox.pod_name if sandbox is not None and sandbox.state == "ready" else None
+        if name is not None and not lease.ended.is_set():
+            self.last_looks.begin(lease.session_id, harness_uid=lease.pod_uid, sandbox_name=name)
+        lease.end(how, name)
         if self._held.get(lease.session_id) is lease:
             del self._held[lease.session_id]
             self._feed.notify(lease.session_id)
@@ -260,6 +268,8 @@ class Leases:
 
     def on_change(self, change: Change) -> None:
         """Send a change of the log down the lease of its session."""
+        if change.session is None:
+            self.last_looks.forget(change.session_id)
         lease = self._held.get(change.session_id)
         if lease is None:
             self._unheld(change)
@@ -270,12 +280,16 @@ class Leases:
         for event in change.events:
             if event.epoch is None:
                 lease.event(event)
-        session = change.session
+        self._end_after(lease, change.session)
+
+    def _end_after(self, lease: Lease, session: Session | None) -> None:
         if session is None:
             self.end(lease, "deleted")
         elif lease.epoch and session.released and session.epoch == lease.epoch:
-            self.end(lease, "released")
-        elif lease.epoch and (session.epoch > lease.epoch or session.projection.status == "terminated"):
+            self.end(lease, "released", session.sandbox)
+        elif lease.epoch and session.epoch > lease.epoch:
             self.end(lease, "fenced")
+        elif lease.epoch and session.projection.status == "terminated":
+            self.end(lease, "fenced", session.sandbox)
         elif lease.ended.is_set():
             self.end(lease, "lost")

@@ -38,6 +38,7 @@ def summary_of(session: Session, *, revision: int, leases: Leases) -> dict[str, 
         "delivered": list(session.delivered),
         "rejected": list(session.rejected),
         "sandbox": None if session.sandbox is None else _sandbox(session.sandbox),
+        "collecting": leases.last_looks.awaited(session.id),
     }
 
 
