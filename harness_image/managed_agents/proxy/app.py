@@ -69,7 +69,7 @@ async def running(settings: Settings) -> AsyncIterator[Ports]:
         model = ModelListener(client, WatchedFile(settings.providers_file, parse_providers))
         sessions = SessionListener(client, server, wake, outputs)
 
-        hands = _app("hand", internal_envelope, HandListener(hand, uploads, Packages(transfers)).routes())
+        hands = _app("hand", internal_envelope, HandListener(hand, uploads, outputs, Packages(transfers)).routes())
         models = _app("model", model_envelope, model.routes())
         yield Ports(
             health=await _listen(stack, _health(wake), settings.health_host, settings.health_port),

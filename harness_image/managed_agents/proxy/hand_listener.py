@@ -6,6 +6,7 @@ import orjson
 from aiohttp import web
 
 from managed_agents.proxy.bindings import Binding, wanted_from
+from managed_agents.proxy.files.outputs import Outputs
 from managed_agents.proxy.files.uploads import Uploads
 from managed_agents.proxy.packages import Packages
 from managed_agents.proxy.sandbox_hand import SandboxHand
@@ -16,8 +17,9 @@ _CALL = "/v1/hands/sandbox/calls/{tool_use_id:[A-Za-z0-9_.:-]{1,128}}"
 class HandListener:
     """Handlers that parse, call the hand and render; no secret of a binding is ever rendered."""
 
-    def __init__(self, hand: SandboxHand, uploads: Uploads, packages: Packages) -> None:
+    def __init__(self, hand: SandboxHand, uploads: Uploads, outputs: Outputs, packages: Packages) -> None:
         self._hand = hand
+        self._outputs = outputs
         self._packages = packages
         self._uploads = uploads
 
@@ -43,6 +45,7 @@ class HandListener:
         body = await request.read()
         await self._uploads.settled()
         result = await self._hand.execute(body)
+        self._outputs.called()
         return _json(with_notices(result, self._uploads.notices()))
 
     async def _lookup(self, request: web.Request) -> web.StreamResponse:

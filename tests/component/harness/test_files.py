@@ -170,6 +170,24 @@ async def test_what_lies_there_when_the_session_is_taken_becomes_a_file(stack: S
         assert (await stack.server.call("GET", outputs, pod_token(POD)))[0] == 403
 
 
+@requirement("files-last")
+async def test_what_a_call_left_is_a_file_before_the_turn_ends(stack: Stack) -> None:
+    stack.start_worker()
+    await stack.send(
+        script(
+            {"tool": "bash", "input": {"command": "printf x > ../outputs/a.txt"}},
+            {"tool": "bash", "input": {"command": "touch started; until [ -e go ]; do sleep 0.05; done"}},
+            {"text": "done"},
+        )
+    )
+    await stack.started("started")
+    [file] = await files_of(stack, 1)
+    assert file["filename"] == "a.txt"
+    assert (await stack.summary())["status"] == "running"
+    (stack.sandboxes[0].folder / "workspace" / "go").touch()
+    await stack.until(wanted=False)
+
+
 async def test_a_new_proxy_finds_what_the_one_before_left(stack: Stack, tmp_path: Path) -> None:
     stack.start_worker()
     await run(stack, "true")

@@ -10,7 +10,7 @@ from yarl import URL
 
 from managed_agents.proxy.bindings import Binding, MalformedError
 from managed_agents.proxy.errors import RefusedError
-from managed_agents.proxy.files.outputs import UNANSWERED_MAX, Outputs
+from managed_agents.proxy.files.outputs import CALLS_BYTES_MAX, UNANSWERED_MAX, Outputs
 from managed_agents.proxy.files.plan import (
     Output,
     Upload,
@@ -103,7 +103,7 @@ class FakeFinder:
 
 
 def outputs_of(transfers: FakeTransfers, finder: FakeFinder | None = None, *, again_seconds: float = 60.0) -> Outputs:
-    return Outputs(transfers, finder or FakeFinder(), again_seconds=again_seconds, lease_seconds=0)
+    return Outputs(transfers, finder or FakeFinder(), again_seconds=again_seconds, lease_seconds=0, calls_seconds=0)
 
 
 def config(*files: tuple[str, str]) -> dict[str, Any]:
@@ -380,6 +380,28 @@ async def test_a_sandbox_that_was_never_used_may_go_at_once() -> None:
     outputs.let_go("sesn_1", "ma-2")
     await until(lambda: not outputs._tasks)
     assert transfers.calls == ["end sesn_1 ma-2"]
+
+
+async def test_calls_that_end_during_a_look_share_the_next_one() -> None:
+    transfers = FakeTransfers()
+    transfers.leave("a", "1")
+    transfers.left["large"] = Output(path="large", size=CALLS_BYTES_MAX + 1, version="1")
+    outputs = outputs_of(transfers)
+    outputs.called()  # no sandbox yet
+    await until(lambda: not outputs._tasks)
+    outputs.in_use(BINDING)
+    transfers.gate.clear()
+    outputs.called()
+    await until(lambda: transfers.calls == ["outputs"])
+    for _ in range(3):
+        outputs.called()
+    transfers.gate.set()
+    await until(lambda: not outputs._tasks)
+    assert transfers.calls == ["outputs", "stored", "store", "outputs"]
+    assert transfers.kept == {"a": "1"}, "what is large waits for the end of the turn"
+    outputs.idle()
+    await until(lambda: "large" in transfers.kept)
+    await outputs.close()
 
 
 async def test_a_new_proxy_looks_into_the_sandbox_that_is_there() -> None:

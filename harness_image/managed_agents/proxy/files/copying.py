@@ -31,8 +31,8 @@ class OutputCopier:
         """Try again what had no room."""
         self._refused.clear()
 
-    async def look(self, binding: Binding) -> bool:
-        """Copy what is new. Returns whether sandbox and server answered."""
+    async def look(self, binding: Binding, *, bytes_max: int | None = None) -> bool:
+        """Copy what is new, of files up to a size if one is given. Returns whether sandbox and server answered."""
         async with self._looking:
             if binding.session != self._session:
                 self._session, self._stored = binding.session, None
@@ -44,7 +44,8 @@ class OutputCopier:
                 _log.info("outputs_unknown", session=binding.session, reason=str(problem))
                 return False
             for output in self._new(listed):
-                await self._store(binding, output)
+                if bytes_max is None or output.size <= bytes_max:
+                    await self._store(binding, output)
             return True
 
     def _new(self, listed: Sequence[Output]) -> list[Output]:

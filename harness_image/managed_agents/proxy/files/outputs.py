@@ -1,9 +1,10 @@
-"""When to look for what the tools leave: at each idle and while it lasts, and before a sandbox goes.
+"""When to look for what the tools leave: after calls, at each idle and while it lasts, and before a sandbox goes.
 
 All of it happens beside the harness' calls, none of which waits for it.
 """
 
 import asyncio
+import time
 from collections.abc import Coroutine
 from typing import Protocol
 
@@ -31,6 +32,15 @@ LAST_SECONDS = 0.8 * LAST_LOOK_SECONDS
 LAST_ATTEMPTS = 3
 LAST_PAUSE_SECONDS = 0.5
 
+CALLS_SECONDS = 1.0
+"""Between two looks of one turn: calls that end meanwhile share the next."""
+
+CALLS_SHARE = 10
+"""The looks of a turn may take one part of so many of its time, however much there is to list and to copy."""
+
+CALLS_BYTES_MAX = 16 * 1024 * 1024
+"""Larger files wait for the end of the turn: one that is still being written would be copied again and again."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -56,14 +66,18 @@ class Outputs:
         *,
         again_seconds: float = AGAIN_SECONDS,
         lease_seconds: float = LEASE_SECONDS,
+        calls_seconds: float = CALLS_SECONDS,
     ) -> None:
         self._transfers = transfers
         self._copier = OutputCopier(transfers)
         self._finder = finder
         self._lease_seconds = lease_seconds
         self._again_seconds = again_seconds
+        self._calls_seconds = calls_seconds
         self._binding: Binding | None = None
         self._running = asyncio.Event()
+        self._called = asyncio.Event()
+        self._following = False
         self._tasks: set[asyncio.Task[None]] = set()
 
     def in_use(self, binding: Binding) -> None:
@@ -75,6 +89,13 @@ class Outputs:
         """Look for what an earlier proxy may have left behind, where the new lease begins with rest."""
         if self._binding is None:
             self._begin(self._after_lease(self._running))
+
+    def called(self) -> None:
+        """Look soon: a call has ended, and a sandbox that is lost before the turn's end shall take little with it."""
+        self._called.set()
+        if not self._following:
+            self._following = True
+            self._begin(self._follow())
 
     def idle(self) -> None:
         """Begin to look: a turn has ended."""
@@ -128,6 +149,17 @@ class Outputs:
             await self._transfers.end_last_look(session, sandbox_name)
         except (RefusedError, UnreachableError, MalformedError) as problem:  # the server's own bound ends the wait
             _log.info("last_look_untold", session=session, reason=str(problem))
+
+    async def _follow(self) -> None:
+        try:
+            while self._called.is_set() and (binding := self._binding) is not None:
+                self._called.clear()
+                began = time.monotonic()
+                await self._copier.look(binding, bytes_max=CALLS_BYTES_MAX)
+                took = time.monotonic() - began
+                await asyncio.sleep(max(self._calls_seconds, (CALLS_SHARE - 1) * took))
+        finally:
+            self._following = False
 
     async def _after_lease(self, running: asyncio.Event) -> None:
         await asyncio.sleep(self._lease_seconds)
