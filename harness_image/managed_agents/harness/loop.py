@@ -58,7 +58,11 @@ class Loop:
         self._lease, self._log = lease, log
         self._early = EarlyHand(hand)
         prepared = RepositoryHand(
-            self._early, epoch=lease.epoch, repositories=lambda: self._brief.session.repositories, report=self._report
+            self._early,
+            epoch=lease.epoch,
+            repositories=lambda: self._brief.session.repositories,
+            report=self._report,
+            turn=lambda: self._log.state.turn_opened_at,
         )
         self._hand: Hand = TimedHand(prepared, log.stopwatch)
         self._settings, self._new_id = settings, new_id

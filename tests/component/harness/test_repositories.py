@@ -114,13 +114,18 @@ async def test_a_host_that_the_environment_refuses_is_named(tmp_path: Path, forg
         assert forge.requests == []
 
 
-async def test_a_failed_clone_is_tried_again_by_the_next_harness(tmp_path: Path, forge: GitServer) -> None:
+@requirement("repositories-retry")
+@pytest.mark.parametrize("restarts", [False, True])
+async def test_a_failed_clone_is_tried_again_in_the_next_turn(tmp_path: Path, forge: GitServer, restarts: bool) -> None:
     async with _stack(tmp_path, forge, {"url": forge.url("team/tool")}) as stack:
-        await stack.turn(script({"tool": "bash", "input": {"command": "true"}}, {"text": "Went on."}))
+        run = {"tool": "bash", "input": {"command": "true"}}
+        await stack.turn(script(run, run, {"text": "Went on."}))
         assert [error["type"] for error in await _errors(stack)] == ["repository_not_found_error"]
         forge.make("team/tool")
-        await stack.stop_worker()
-        stack.start_worker()
+        if restarts:
+            await stack.stop_worker()
+            stack.start_worker()
         summary = await stack.turn(script(LOOK, TELL))
         assert summary["last_message"]["text"].startswith("second")
+        assert summary["last_error"] is None
         assert len(await _errors(stack)) == 1

@@ -11,6 +11,7 @@ from managed_agents.harness.tools.hand import Call, HandUnavailableError, ToolRe
 from managed_agents.harness.tools.repositories import Repository, RepositoryFailure, RepositoryHand, repositories_of
 from managed_agents.sandbox.runner.repository import kind_of
 from support.hands import FakeHand, FakeSandbox, text_result
+from support.requirements import requirement
 
 REPOSITORY = Repository(id="sesrsc_1", url="https://github.com/team/tool", path="/workspace/tool")
 
@@ -23,6 +24,7 @@ class World:
         self.failures: list[RepositoryFailure] = []
         self.said = said or {"state": "ready"}
         self.repositories = list(repositories)
+        self.turn, self.seconds, self.clone_seconds = "first", 0.0, 0.0
 
     def hand(self, epoch: int = 1, gate: Any = None) -> RepositoryHand:
         async def report(failures: Any) -> None:
@@ -32,7 +34,19 @@ class World:
             self.said if isinstance(self.said, str) else orjson.dumps(self.said).decode()
         )
         inner = FakeHand(self.sandbox) if gate is None else FakeHand(self.sandbox, gate)
-        return RepositoryHand(inner, epoch=epoch, repositories=lambda: self.repositories, report=report)
+        return RepositoryHand(
+            inner,
+            epoch=epoch,
+            repositories=lambda: self.repositories,
+            report=report,
+            turn=lambda: self.turn,
+            monotonic=self.monotonic,
+        )
+
+    def monotonic(self) -> float:
+        """A clock that moves by itself while something is cloned: it is read before and after each attempt."""
+        self.seconds += self.clone_seconds
+        return self.seconds
 
 
 async def test_each_repository_is_cloned_once_per_sandbox_and_lease() -> None:
@@ -69,6 +83,50 @@ async def test_whatever_a_sandbox_answers_is_a_failure_with_a_type(said: Any, ca
     (failure,) = world.failures
     assert (failure.cause, failure.url) == (cause, REPOSITORY.url)
     assert failure.message.startswith("https://github.com/team/tool is not at /workspace/tool: ")
+
+
+@requirement("repositories-retry")
+async def test_a_failed_clone_is_tried_again_once_in_each_turn_until_it_is_there() -> None:
+    world = World(REPOSITORY, said={"state": "failed", "kind": "not_found", "message": "gone"})
+    hand = world.hand()
+    for world.turn in ("first", "first", "second", "second"):
+        await hand.provision()
+        world.seconds += 3600
+    assert world.sandbox.effects == ["clone.sesrsc_1.1.1", "clone.sesrsc_1.1.1.2"]
+    assert [failure.cause for failure in world.failures] == [causes.REPOSITORY_NOT_FOUND] * 2
+    world.sandbox.results["repository"] = text_result(orjson.dumps({"state": "ready"}).decode())
+    for world.turn in ("third", "third", "fourth"):
+        await hand.provision()
+    assert world.sandbox.effects[2:] == ["clone.sesrsc_1.1.1.3"]
+    assert len(world.failures) == 2
+
+
+@requirement("repositories-retry")
+async def test_a_broken_connection_is_tried_again_within_a_turn_with_growing_pauses_and_told_once() -> None:
+    world = World(REPOSITORY, said={"state": "failed", "kind": "clone", "message": "reset"})
+    hand = world.hand()
+    tried = []
+    for second in range(0, 200, 5):
+        world.seconds = float(second)
+        before = len(world.sandbox.effects)
+        await hand.provision()
+        tried += [second] * (len(world.sandbox.effects) - before)
+    assert tried == [0, 15, 45, 105]
+    assert len(world.failures) == 1
+
+
+async def test_an_attempt_that_took_long_is_not_repeated_at_once() -> None:
+    world = World(REPOSITORY, said={"state": "failed", "kind": "clone", "message": "600 s were not enough"})
+    world.clone_seconds = 600.0
+    hand = world.hand()
+    await hand.provision()
+    world.clone_seconds = 0.0
+    world.turn = "second"
+    await hand.provision()
+    assert len(world.sandbox.effects) == 1
+    world.seconds += 600
+    await hand.provision()
+    assert len(world.sandbox.effects) == 2
 
 
 async def test_a_proxy_that_forgot_its_sandbox_in_between_is_asked_again() -> None:

@@ -4,6 +4,8 @@ A hand around a hand: whoever provisions it gets a sandbox in which each reposit
 """
 
 import asyncio
+import math
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -30,6 +32,10 @@ ATTEMPTS_MAX = 3
 
 CANCEL_SECONDS = 1.5
 """How long an interrupt waits for a clone to be ended."""
+
+RETRY_SECONDS = 15.0
+RETRY_SECONDS_MAX = 600.0
+"""First and longest pause before a clone that a broken connection may have failed is tried again within a turn."""
 
 _CAUSES = {
     "authentication": causes.REPOSITORY_AUTHENTICATION,
@@ -79,37 +85,92 @@ def _name_of(url: str) -> str:
     return url.rstrip("/").rpartition("/")[2].removesuffix(".git")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Tried:
+    """The last attempt on a repository in a sandbox: how it ended, and when it was and may be made, monotonic."""
+
+    attempts: int
+    failure: RepositoryFailure | None
+    turn: str
+    retries: int
+    """Attempts after the first one of this turn."""
+    next_turn_at: float
+    retry_at: float
+
+    def is_due(self, turn: str, now: float) -> bool:
+        """Tell whether it is time for another attempt."""
+        return self.failure is not None and now >= (self.retry_at if turn == self.turn else self.next_turn_at)
+
+    def has_told(self, turn: str, failure: RepositoryFailure) -> bool:
+        """Tell whether the same failure has been reported in this turn."""
+        return turn == self.turn and self.failure is not None and self.failure.cause == failure.cause
+
+
 class RepositoryHand(WrappedHand):
-    """A sandbox hand that clones what is missing once per sandbox and lease. `report` is told what could not be."""
+    """A sandbox hand that clones what is missing, once per sandbox and lease; `report` is told what could not be.
+
+    A clone that failed is tried again in the next turn, which `turn` names; one that time alone may mend also within
+    a turn, with a growing pause. No more time goes into failing attempts than passes between them.
+    """
 
     def __init__(
-        self, hand: Hand, *, epoch: int, repositories: Callable[[], Sequence[Repository]], report: Report
+        self,
+        hand: Hand,
+        *,
+        epoch: int,
+        repositories: Callable[[], Sequence[Repository]],
+        report: Report,
+        turn: Callable[[], str],
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(hand)
         self._epoch = epoch
         self._repositories = repositories
         self._report = report
-        self._prepared: set[tuple[int, str]] = set()
+        self._turn = turn
+        self._monotonic = monotonic
+        self._tried: dict[tuple[int, str], _Tried] = {}
 
     async def provision(self) -> int:
         """Make the sandbox ready, with its repositories; see `Hand`."""
         for _ in range(ATTEMPTS_MAX):
             generation = await self._hand.provision()
-            missing = [one for one in self._repositories() if (generation, one.id) not in self._prepared]
             try:
-                failures = [failure for one in missing if (failure := await self._cloned(one, generation)) is not None]
+                news = [failure for one in self._repositories() if (failure := await self._news(one, generation))]
             except HandNotProvisionedError:  # the proxy was restarted meanwhile
                 continue
-            if failures:
-                await self._report(failures)
-            self._prepared |= {(generation, one.id) for one in missing}
+            if news:
+                await self._report(news)
             return generation
         raise HandUnavailableError(message="the proxy lost its sandbox again and again.")
 
-    async def _cloned(self, repository: Repository, generation: int) -> RepositoryFailure | None:
-        # A lease's own id: a failure is journaled, and the next harness shall try again.
+    async def _news(self, repository: Repository, generation: int) -> RepositoryFailure | None:
+        """Clone a repository if it is time to; return a failure that has not been told in this turn."""
+        key, turn, began = (generation, repository.id), self._turn(), self._monotonic()
+        last = self._tried.get(key)
+        if last is not None and not last.is_due(turn, began):
+            return None
+        attempts = 1 if last is None else last.attempts + 1
+        failure = await self._cloned(repository, generation, attempts)
+        retries = 0 if last is None or last.turn != turn else last.retries + 1
+        ended = self._monotonic()
+        pause = max(min(RETRY_SECONDS * 2.0**retries, RETRY_SECONDS_MAX), ended - began)
+        heals = failure is not None and failure.cause == causes.REPOSITORY_CLONE
+        self._tried[key] = _Tried(
+            attempts=attempts,
+            failure=failure,
+            turn=turn,
+            retries=retries,
+            next_turn_at=ended + (ended - began),
+            retry_at=ended + pause if heals else math.inf,
+        )
+        return failure if failure is not None and not (last and last.has_told(turn, failure)) else None
+
+    async def _cloned(self, repository: Repository, generation: int, attempt: int) -> RepositoryFailure | None:
+        # An attempt's own id: a failure is journaled, and the next attempt or harness shall really try.
+        again = "" if attempt == 1 else f".{attempt}"
         call = Call(
-            id=f"clone.{repository.id}.{self._epoch}.{generation}",
+            id=f"clone.{repository.id}.{self._epoch}.{generation}{again}",
             name=TOOL,
             input={"url": repository.url, "path": repository.path, "checkout": repository.checkout},
         )
@@ -137,5 +198,5 @@ def _failure(repository: Repository, result: ToolResult) -> RepositoryFailure | 
             if isinstance(said, dict):
                 kind, message = str(said.get("kind")), str(said.get("message"))
     path = repository.path if repository.path.startswith("/") else f"/workspace/{repository.path}"
-    text = f"{repository.url} is not at {path}: {message}; it is tried again with the session's next harness"
+    text = f"{repository.url} is not at {path}: {message}; it is tried again with the session's next turn"
     return RepositoryFailure(cause=_CAUSES.get(kind, causes.REPOSITORY_CLONE), url=repository.url, message=text)
