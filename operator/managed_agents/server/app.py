@@ -65,7 +65,8 @@ def internal_app(context: Context) -> web.Application:
     operator.add_routes(app)
     harness.add_routes(app)
     session_files.add_routes(app)
-    packages.add_routes(app, PackageStore(context.settings.data / "packages"))
+    folder, bytes_max = context.settings.data / "packages", context.settings.packages_bytes_max
+    packages.add_routes(app, PackageStore(folder, namespace_bytes_max=bytes_max))
     wake.add_routes(app)
     return app
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from managed_agents.contracts.ports import SERVER_INTERNAL_PORT, SERVER_PUBLIC_PORT
 from managed_agents.filestore.records import FILE_BYTES_MAX, NAMESPACE_BYTES_MAX, NAMESPACE_FILES_MAX
+from managed_agents.server.services.packages import NAMESPACE_BYTES_MAX as PACKAGES_BYTES_MAX
 
 _DEFAULT_API = "https://kubernetes.default.svc"
 _DEFAULT_HOST = "0.0.0.0"  # noqa: S104 - in a Pod; NetworkPolicies decide who reaches it
@@ -32,6 +33,8 @@ class Settings:
     """What the files of one namespace may take together."""
     files_max: int = NAMESPACE_FILES_MAX
     """How many files one namespace may have; uploads, sessions' copies and outputs count."""
+    packages_bytes_max: int = PACKAGES_BYTES_MAX
+    """What the archives of packages of one namespace's Environments may take together."""
     file_bytes_max: int = FILE_BYTES_MAX
     uploads_downloadable: bool = False
     """Whether clients may download what they uploaded; the hosted service lets them have only what sessions made."""
@@ -66,6 +69,9 @@ def parse_settings(arguments: Sequence[str], environment: Mapping[str, str] = os
         "--files-bytes-max", type=int, default=NAMESPACE_BYTES_MAX, help="what the files of one namespace may take"
     )
     parser.add_argument(
+        "--packages-bytes-max", type=int, default=PACKAGES_BYTES_MAX, help="what the packages of one namespace may take"
+    )
+    parser.add_argument(
         "--uploads-downloadable", action="store_true", help="let clients download the files that they uploaded"
     )
     parser.add_argument("--tls-cert", type=Path, help="certificate chain of the public port, PEM, if the file exists")
@@ -84,6 +90,7 @@ def parse_settings(arguments: Sequence[str], environment: Mapping[str, str] = os
         token_path=_existing(parsed.token_path),
         ca_path=_existing(parsed.ca_path),
         files_bytes_max=parsed.files_bytes_max,
+        packages_bytes_max=parsed.packages_bytes_max,
         uploads_downloadable=parsed.uploads_downloadable,
         tls_cert=_existing(parsed.tls_cert),
         tls_key=_existing(parsed.tls_key),

@@ -1,6 +1,7 @@
 """An Environment's packages on their way from the Job's upload over server and proxy into a sandbox's tools."""
 
 import io
+import os
 import tarfile
 from dataclasses import replace
 from pathlib import Path
@@ -87,6 +88,20 @@ async def test_an_upload_of_a_pod_that_nobody_knows_gives_up_with_the_reason(tmp
     async with server_in_process(tmp_path / "data") as server:
         with pytest.raises(UploadError, match="not registered for these packages"):
             await upload(_wanted(server, folder, token_file, attempts_max=2))
+
+
+@requirement("packages-quota")
+async def test_an_upload_beyond_the_quota_ends_at_once_and_names_it(tmp_path: Path) -> None:
+    token_file = tmp_path / "token"
+    token_file.write_text(pod_token("pod-install"))
+    folder = _installed(tmp_path / "installed")
+    (folder / "large").write_bytes(os.urandom(24_000_000))
+    async with server_in_process(tmp_path / "data", packages_bytes_max=2_000_000) as server:
+        await server.operator("PUT", "/package-pods/pod-install", {"namespace": "team-a", "digest": DIGEST})
+        with pytest.raises(UploadError) as refused:
+            await upload(_wanted(server, folder, token_file))
+    named = "the packages of namespace team-a exceed their quota of 2000000 bytes"
+    assert str(refused.value).startswith(f"the server refuses the archive: status 400: {named}")
 
 
 async def test_an_archive_is_the_same_for_the_same_files_and_names_nobody(tmp_path: Path) -> None:

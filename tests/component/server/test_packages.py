@@ -10,7 +10,7 @@ import pytest
 from managed_agents.filestore.contents import RESERVE_BYTES_MAX
 from managed_agents.server.services.packages import Archive, PackageStore
 from support.requirements import requirement
-from support.server import TestServer, pod_token
+from support.server import TestServer, pod_token, server_in_process
 
 DIGEST = "0123456789abcdef" * 2
 ARCHIVE = f"/packages/team-a/{DIGEST}"
@@ -99,6 +99,25 @@ async def test_an_archive_leaves_the_event_log_its_room(server: TestServer, monk
     status, answer = await _bring(server, "pod-i")
     assert (status, answer["error"]["type"]) == (507, "volume_full")
     assert (await server.operator("GET", ARCHIVE))[0] == 404
+
+
+@requirement("packages-quota")
+async def test_archives_of_a_namespace_meet_its_quota_and_another_has_its_own(tmp_path: Path) -> None:
+    async with server_in_process(tmp_path, packages_bytes_max=len(CONTENT) + 1000) as server:
+        second = "f" * 32
+        for digest in (DIGEST, second):
+            await _register(server, f"pod-{digest[0]}", digest)
+        assert (await _bring(server, "pod-0"))[0] == 200
+        assert (await _bring(server, "pod-0"))[0] == 200, "it takes its own place"
+        status, answer = await _bring(server, "pod-f", f"/packages/team-a/{second}")
+        assert status == 400
+        assert "the packages of namespace team-a exceed their quota of" in answer["error"]["message"]
+        assert "--packages-bytes-max" in answer["error"]["message"]
+        assert [path.name for path in (tmp_path / "packages" / "team-a").iterdir()] == [f"{DIGEST}.tar.gz"]
+        await server.operator("DELETE", ARCHIVE)
+        assert (await _bring(server, "pod-f", f"/packages/team-a/{second}"))[0] == 200
+        await server.operator("PUT", "/package-pods/pod-b", {"namespace": "team-b", "digest": DIGEST})
+        assert (await _bring(server, "pod-b", f"/packages/team-b/{DIGEST}"))[0] == 200
 
 
 async def test_what_a_crash_left_of_an_archive_goes_at_the_next_start(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import json
 import os
 import tarfile
 import threading
@@ -74,12 +75,21 @@ async def _attempt(client: ClientSession, wanted: Upload) -> str | None:
             if answer.status == 200:
                 _log.info("taken", size_bytes=(await answer.json()).get("size_bytes"))
                 return None
-            said = f"status {answer.status}: {(await answer.text())[:500]}"
+            said = f"status {answer.status}: {_message_in((await answer.text())[:2000])}"
     except (ClientError, TimeoutError, OSError) as problem:
         return f"{type(problem).__name__}: {problem}"
     if answer.status in {400, 413, 507}:
         raise UploadError(f"the server refuses the archive: {said}")
     return said
+
+
+def _message_in(text: str) -> str:
+    """Return the message of an error envelope, for people to read, or the beginning of whatever else was answered."""
+    try:
+        document = json.loads(text)
+        return str(document["error"]["message"])
+    except (ValueError, TypeError, KeyError):
+        return text[:500]
 
 
 async def archive_of(folder: Path) -> AsyncIterator[bytes]:

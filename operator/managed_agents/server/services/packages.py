@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import os
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,9 +16,13 @@ from typing import BinaryIO
 from managed_agents.contracts.errors import NotFoundError, RejectedError
 from managed_agents.contracts.packages import ARCHIVE_BYTES_MAX, is_digest
 from managed_agents.filestore.contents import check_room
+from managed_agents.filestore.errors import QuotaExceededError
 from managed_agents.server.services.errors import NotRegisteredError
 
 WRITE_BYTES = 1024 * 1024
+NAMESPACE_BYTES_MAX = 10 * 1024**3
+"""What the archives of one namespace may take together where the administrator says nothing: as its files."""
+
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\Z")
 _PARTIAL = ".incoming"
 
@@ -34,8 +38,9 @@ class Archive:
 class PackageStore:
     """A folder of archives. Pods that install are registered for one archive each; a restart forgets them."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, namespace_bytes_max: int = NAMESPACE_BYTES_MAX) -> None:
         self._folder = folder
+        self._namespace_bytes_max = namespace_bytes_max
         for left in folder.glob(f"*/{_PARTIAL}-*"):  # by a crash
             left.unlink(missing_ok=True)
         self._pods: dict[str, Archive] = {}
@@ -85,13 +90,14 @@ class PackageStore:
     async def receive(self, archive: Archive, pod_uid: str, chunks: AsyncIterator[bytes]) -> int:
         """Store an archive, durable on return, and return its size.
 
-        Raises: RejectedError when it is too large; FileVolumeFullError where the event log would lack room.
+        Raises: RejectedError when it is too large, alone or with the namespace's others (QuotaExceededError);
+        FileVolumeFullError where the event log would lack room.
         """
         target = self.path(archive)
         part = target.with_name(f"{_PARTIAL}-{archive.digest}-{pod_uid[:36].replace('/', '')}")
         await asyncio.to_thread(partial(target.parent.mkdir, parents=True, exist_ok=True))
         try:
-            size = await _write(part, chunks)
+            size = await _write(part, chunks, lambda more: self._check_quota(target, more))
             await asyncio.to_thread(part.replace, target)
             await asyncio.to_thread(_sync_folder, target.parent)
         finally:
@@ -99,8 +105,29 @@ class PackageStore:
                 await asyncio.to_thread(partial(part.unlink, missing_ok=True))
         return size
 
+    def _check_quota(self, target: Path, more_bytes: int) -> None:
+        """Refuse more bytes than are left beside the namespace's archives, among them those on their way in.
 
-async def _write(part: Path, chunks: AsyncIterator[bytes]) -> int:
+        The one in whose place this one comes does not count. Raises: QuotaExceededError.
+        """
+        taken = sum(_size_of(path) for path in target.parent.iterdir() if path != target)
+        if taken + more_bytes > self._namespace_bytes_max:
+            quota = f"their quota of {self._namespace_bytes_max} bytes"
+            raise QuotaExceededError(
+                f"the packages of namespace {target.parent.name} exceed {quota} (the server's --packages-bytes-max);"
+                " install fewer, use an image that holds them, or delete Environments that nobody needs: their"
+                " archives go within ten minutes"
+            )
+
+
+def _size_of(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:  # brought, or given up, meanwhile
+        return 0
+
+
+async def _write(part: Path, chunks: AsyncIterator[bytes], check: Callable[[int], None]) -> int:
     size, buffer = 0, bytearray()
     file = await asyncio.to_thread(part.open, "wb")
     try:
@@ -111,8 +138,8 @@ async def _write(part: Path, chunks: AsyncIterator[bytes]) -> int:
             buffer += chunk
             if len(buffer) >= WRITE_BYTES:
                 data, buffer = bytes(buffer), bytearray()
-                await asyncio.to_thread(_put, file, data)
-        await asyncio.to_thread(_put, file, bytes(buffer))
+                await asyncio.to_thread(_put, file, data, check)
+        await asyncio.to_thread(_put, file, bytes(buffer), check)
         await asyncio.to_thread(file.flush)
         await asyncio.to_thread(os.fsync, file.fileno())
     finally:
@@ -120,9 +147,11 @@ async def _write(part: Path, chunks: AsyncIterator[bytes]) -> int:
     return size
 
 
-def _put(file: BinaryIO, data: bytes) -> None:
+def _put(file: BinaryIO, data: bytes, check: Callable[[int], None]) -> None:
+    check(len(data))
     check_room(Path(file.name).parent, len(data))
     file.write(data)
+    file.flush()  # so that its size is what others count
 
 
 def _sync_folder(folder: Path) -> None:
