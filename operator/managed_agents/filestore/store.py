@@ -116,7 +116,9 @@ class FileStore:
         return stored
 
     async def copy_for_session(self, file_id: str, session_id: str, *, namespace: str) -> File:
-        """Give a session its own copy of a file of its namespace, which shares the bytes and outlives the original.
+        """Give a session its own copy of a file of its namespace, which shares the bytes and lives as long as it does.
+
+        Neither the original's deletion nor its expiry takes it from a living session.
 
         Raises: NotFoundError, FileExpiredError, QuotaExceededError.
         """
@@ -128,7 +130,7 @@ class FileStore:
             self._require_content(original)
             self._quota.check_files(namespace)
             copy = replace(original, id=new_file_id(), origin="copy", session=session_id, created_at=self._now())
-            return self._index.add(replace(copy, path=None, version=None))[0]
+            return self._index.add(replace(copy, path=None, version=None, expires_at=None))[0]
 
         return await self._on_index(copied)
 

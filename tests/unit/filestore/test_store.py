@@ -202,11 +202,26 @@ async def test_only_what_is_there_in_the_namespace_can_be_copied(store: FileStor
     for file_id, namespace in (("file_unknown", "team-a"), (file.id, "team-b")):
         with pytest.raises(NotFoundError):
             await store.copy_for_session(file_id, "sesn_1", namespace=namespace)
-    copy = await store.copy_for_session(file.id, "sesn_1", namespace="team-a")
-    assert copy.expires_at == file.expires_at
     clock.advance(3_600)
     with pytest.raises(FileExpiredError):
         await store.copy_for_session(file.id, "sesn_2", namespace="team-a")
+
+
+@requirement("files-kept")
+async def test_a_session_s_copy_outlives_the_expiry_of_its_source(
+    store: FileStore, clock: ManualClock, tmp_path: Path
+) -> None:
+    file = await add(store, expires_at="2026-01-01T01:00:00.000000Z")
+    before = await content_of(store, file)
+    copy = await store.copy_for_session(file.id, "sesn_1", namespace="team-a")
+    assert copy.expires_at is None
+    clock.advance(31 * 24 * 3_600)
+    await store.expire()
+    with pytest.raises(NotFoundError):
+        await store.get(file.id)
+    assert await content_of(store, copy) == before
+    await store.delete_session("sesn_1")
+    assert on_disk(tmp_path) == []
 
 
 @requirement("files-end")
