@@ -117,6 +117,19 @@ def test_environment_shapes_the_sandbox() -> None:
     assert claim["spec"]["storageClassName"] == "standard"
 
 
+def test_mounted_certificates_are_what_tools_trust() -> None:
+    def variables(path: str) -> dict[str, str]:
+        mounts = [{"mountPath": path, "configMapRef": {"name": "authorities"}}]
+        return {item["name"]: item["value"] for item in sandbox(mounts=mounts)["spec"]["containers"][0]["env"]}
+
+    trust = {name: value for name, value in variables("/certificates").items() if "ca-bundle" in value}
+    assert set(trust.values()) == {"/certificates/ca-bundle.crt"}
+    assert {"SSL_CERT_FILE", "GIT_SSL_CAINFO", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"} == set(
+        trust
+    )
+    assert not trust.keys() & variables("/data/certificates").keys()
+
+
 def test_every_object_carries_the_labels_and_its_owner() -> None:
     for manifest in (harness(), sandbox(), workspace_claim_for(session(), {"size": "1Gi"})):
         labels = manifest["metadata"]["labels"]

@@ -1,6 +1,6 @@
-"""The environment variables of a sandbox's tools: where home is, and the one way out (docs/egress.md). Pure."""
+"""The environment variables of a sandbox's tools: where home is, the one way out and whom to trust (docs/egress.md)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from managed_agents.contracts.egress import RELAY_PORT
@@ -20,7 +20,25 @@ NETWORK = {
     "NODE_USE_ENV_PROXY": "1",
 }
 
+CERTIFICATES = "/certificates"
+"""An Environment that mounts a ConfigMap here says whom its tools trust: `ca-bundle.crt` holds all of them."""
 
-def tools_environment(home: str, packages: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Return the `env` of a container that runs tools; `packages` are the variables of what is installed."""
-    return [{"name": name, "value": value} for name, value in {"HOME": home, **NETWORK, **packages}.items()]
+_BUNDLE = f"{CERTIFICATES}/ca-bundle.crt"
+_TRUST = {
+    "SSL_CERT_FILE": _BUNDLE,  # OpenSSL, Python's ssl, Go
+    "CURL_CA_BUNDLE": _BUNDLE,
+    "GIT_SSL_CAINFO": _BUNDLE,
+    "NODE_EXTRA_CA_CERTS": _BUNDLE,
+    "REQUESTS_CA_BUNDLE": _BUNDLE,  # and pip
+}
+
+
+def tools_environment(
+    home: str, packages: Mapping[str, str], mounts: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Return the `env` of a container that runs tools.
+
+    `packages` are the variables of what is installed, `mounts` those of the Environment.
+    """
+    trust = _TRUST if any(mount["mountPath"] == CERTIFICATES for mount in mounts) else {}
+    return [{"name": name, "value": value} for name, value in {"HOME": home, **NETWORK, **trust, **packages}.items()]

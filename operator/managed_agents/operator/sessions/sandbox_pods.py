@@ -116,7 +116,7 @@ def _tools(
         "imagePullPolicy": settings.image_pull_policy,
         "command": ["python3", "-IS", f"{RUNNER_DIRECTORY}/runner.pyz"],
         "workingDir": WORKSPACE,
-        "env": tools_environment(WORKSPACE, variables),
+        "env": tools_environment(WORKSPACE, variables, mounts),
         "resources": _resources(sandbox, settings),
         "securityContext": container_security(TOOLS_UID, read_only=False),
         "volumeMounts": [
