@@ -2,14 +2,11 @@
 
 import base64
 import io
-import json
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
-from support.cluster import Namespace, Object, eventually, kubectl, managed, message, script
+from support.cluster import Namespace, Object, egress_rules, eventually, kubectl, managed, message, script
 from support.policyprobe import create, probe_image
 from support.requirements import requirement
 
@@ -17,9 +14,6 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(500)]
 
 INSTALL_SECONDS = 240
 WHEEL = "greeting-1.0-py3-none-any.whl"
-SYSTEM = "managed-agents-system"
-OPERATOR = "deployment/managed-agents-operator"
-RULES = "MANAGED_AGENTS_EGRESS_RULES"
 
 
 def wheel() -> bytes:
@@ -72,22 +66,6 @@ def index(namespace: Namespace) -> tuple[str, str]:
     kubectl("wait", "-n", namespace.name, "pod/index", "--for=condition=Ready", "--timeout=60s")
     address = namespace.get("pod", "index")["status"]["podIP"]
     return f"index.{namespace.name}.svc.cluster.local", address
-
-
-@contextmanager
-def egress_rules(rules: Object) -> Iterator[None]:
-    """Give the operator these rules, and take them away again."""
-
-    def ready() -> None:
-        kubectl("rollout", "status", "-n", SYSTEM, OPERATOR, "--timeout=120s", seconds=130)
-
-    kubectl("set", "env", "-n", SYSTEM, OPERATOR, f"{RULES}={json.dumps(rules)}")
-    try:
-        ready()
-        yield
-    finally:
-        kubectl("set", "env", "-n", SYSTEM, OPERATOR, f"{RULES}-")
-        ready()
 
 
 @requirement("packages")

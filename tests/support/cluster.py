@@ -16,6 +16,9 @@ import yaml
 T = TypeVar("T")
 Object = dict[str, Any]
 REPOSITORY = Path(__file__).resolve().parents[2]
+SYSTEM = "managed-agents-system"
+OPERATOR = "deployment/managed-agents-operator"
+RULES = "MANAGED_AGENTS_EGRESS_RULES"
 SIMULATOR = "http://simulator.managed-agents-system.svc:8500"
 POLL_SECONDS = 0.5
 """Most probes start kubectl, which costs about 0.1 s of CPU, and two cores carry the cluster too."""
@@ -190,6 +193,22 @@ def kill_container(pod: Object, container: str) -> None:
 
 
 @contextmanager
+def egress_rules(rules: Object) -> Iterator[None]:
+    """Give the operator these rules, and take them away again."""
+
+    def ready() -> None:
+        kubectl("rollout", "status", "-n", SYSTEM, OPERATOR, "--timeout=120s", seconds=130)
+
+    kubectl("set", "env", "-n", SYSTEM, OPERATOR, f"{RULES}={json.dumps(rules)}")
+    try:
+        ready()
+        yield
+    finally:
+        kubectl("set", "env", "-n", SYSTEM, OPERATOR, f"{RULES}-")
+        ready()
+
+
+@contextmanager
 def tenant(name: str) -> Iterator[Namespace]:
     """Make a tenant namespace with a developer's token; remove its Sessions, then it, in the cluster's own time."""
     kubectl("create", "namespace", name)
@@ -201,11 +220,11 @@ def tenant(name: str) -> Iterator[Namespace]:
             f"--serviceaccount={name}:developer",
         )  # fmt: skip
         token = kubectl("create", "token", "-n", name, "developer", "--duration=1h").strip()
-        client = anthropic.Anthropic(api_key=token, base_url=os.environ["ANTHROPIC_BASE_URL"])
-        namespace = Namespace(name=name, client=client)
-        kubectl("create", "secret", "generic", "-n", name, "simulator-key", "--from-literal=api-key=test")
-        namespace.apply(provider(), agent(), environment())
-        yield namespace
+        with anthropic.Anthropic(api_key=token, base_url=os.environ["ANTHROPIC_BASE_URL"]) as client:
+            namespace = Namespace(name=name, client=client)
+            kubectl("create", "secret", "generic", "-n", name, "simulator-key", "--from-literal=api-key=test")
+            namespace.apply(provider(), agent(), environment())
+            yield namespace
     finally:
         kubectl("delete", "sessions", "--all", "-n", name, "--timeout=60s")
         kubectl("delete", "namespace", name, "--wait=false")
