@@ -146,6 +146,22 @@ async def test_a_failure_shows_what_the_manager_said_and_deleting_the_job_tries_
     assert operated.names("jobs") == [JOB]
 
 
+@requirement("packages-quota")
+async def test_an_archive_that_has_no_room_is_a_failure_that_names_the_quota(operated: World) -> None:
+    await operated.catalog(config=CONFIG)
+    make_pod(operated)
+    text = "the server refuses the archive: status 400: the packages of namespace team-a exceed their quota of 9 bytes"
+    ended = {"terminated": {"exitCode": 1, "reason": "Error", "message": text}}
+    operated.kube.set_status(
+        "pods", NAMESPACE, "ma-packages-pod", containerStatuses=[{"name": "upload", "state": ended}]
+    )
+    end_job(operated, "Failed", reason="BackoffLimitExceeded", message="too many tries")
+    await operated.advance(3)
+    reason, message = said(operated)
+    assert reason == "PackagesFailed"
+    assert message.startswith(f"bringing the archive to the server failed (Error, status 1): {text}")
+
+
 async def test_changed_packages_are_another_archive_and_what_nobody_wants_is_removed(operated: World) -> None:
     await operated.catalog(config=CONFIG)
     assert await bring(operated, await _registered(operated)) == 200
