@@ -1,5 +1,7 @@
 """The Messages API for the harness: chooses the provider by the model and adds its key (port 7303)."""
 
+import re
+
 import orjson
 from aiohttp import ClientSession, ClientTimeout, web
 from yarl import URL
@@ -74,6 +76,9 @@ class ModelListener:
             raise RefusedError(500, "internal", f"providers.json of Secret ma-providers is broken: {problem}") from None
 
 
+_MODEL_FIRST = re.compile(rb'\{"model":"([A-Za-z0-9._:/@-]{1,256})"[,}]')
+
+
 def unreachable(provider: Provider, reason: str) -> str:
     """Say which ModelProvider to look at."""
     origin: URL = provider.endpoint.origin()
@@ -81,7 +86,12 @@ def unreachable(provider: Provider, reason: str) -> str:
 
 
 def model_of(body: bytes) -> str:
-    """Return the model that a Messages API body names. Raises: RefusedError, 400, when it names none."""
+    """Return the model that a Messages API body names. Raises: RefusedError, 400, when it names none.
+
+    Our harness names it first, so a long conversation is not read for it: 5 MB cost 20 ms.
+    """
+    if named := _MODEL_FIRST.match(body):
+        return named[1].decode()
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as problem:

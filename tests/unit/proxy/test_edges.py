@@ -50,6 +50,11 @@ def test_the_model_is_read_from_the_body() -> None:
     assert model_of(b'{"messages": [], "model": "m"}') == "m"
 
 
+def test_model_that_comes_first_is_found_without_reading_the_conversation() -> None:
+    assert model_of(b'{"model":"claude-opus-5-5","messages":' + b"[" * 1000) == "claude-opus-5-5"
+    assert model_of(b'{"model":"with \\"quotes\\" in it","stream":true}') == 'with "quotes" in it'
+
+
 def test_a_server_url_must_be_one(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         settings_from(["--server-url", "server:8401"])
