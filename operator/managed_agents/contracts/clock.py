@@ -31,7 +31,7 @@ class SystemClock:
 
 def rfc3339(moment: datetime) -> str:
     """Render a moment as the API does: UTC, microseconds, `Z`."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")[: -len("+00:00")] + "Z"
 
 
 def parse_rfc3339(text: str) -> datetime:

@@ -5,8 +5,9 @@ again at any time; it is stored only so that nobody has to read a log to its sta
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
 
 import orjson
 
@@ -19,7 +20,7 @@ Pending = Literal["ask", "custom", "tool"]
 
 Changes = dict[str, Any]
 
-VERSION = 3
+VERSION = 4
 """Raised with every change of shape or meaning: a stored projection of another version is folded anew."""
 
 INPUT_EXCERPT_CHARS_MAX = 200
@@ -43,9 +44,8 @@ class Folded:
     on_receipt: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Projection:
-    """The state of a session as its log tells it.
+class Projection(NamedTuple):
+    """The state of a session as its log tells it; a tuple, for each event makes one.
 
     `pending` maps the id of each tool use that waits for a client to `{"kind": Pending, "tool", "input_excerpt"}`, and
     `then` where it waits for something else once it is allowed; `required` are the ids that the last idle event named.
@@ -59,7 +59,7 @@ class Projection:
     status_since: str = ""
     stop_reason: Mapping[str, Any] | None = None
     required: tuple[str, ...] = ()
-    pending: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    pending: Mapping[str, Mapping[str, str]] = MappingProxyType({})
     usage: Mapping[str, Any] | None = None
     last_message: Mapping[str, Any] | None = None
     last_error: Mapping[str, Any] | None = None
@@ -91,7 +91,7 @@ def fold(projection: Projection, folded: Folded) -> Projection:
     rule = _RULES.get(folded.event["type"])
     if rule is not None:
         changes |= rule(projection, folded)
-    return replace(projection, **changes)
+    return projection._replace(**changes)
 
 
 def cut_text(text: str, bytes_max: int) -> tuple[str, bool]:
@@ -135,11 +135,16 @@ def _usage(_: Projection, folded: Folded) -> Changes:
     return {"usage": folded.event.get("usage")}
 
 
-def _message(_: Projection, folded: Folded) -> Changes:
+def message_of(folded: Folded) -> Mapping[str, Any]:
+    """Return what a summary shows of an `agent.message`."""
     blocks = folded.event.get("content") or ()
     text = "\n".join(block["text"] for block in blocks if block.get("type") == "text")
     shown, truncated = cut_text(text, limits.LAST_MESSAGE_BYTES_MAX)
-    return {"last_message": {"text": shown, "truncated": truncated, "position": folded.position}}
+    return {"text": shown, "truncated": truncated, "position": folded.position}
+
+
+def _message(_: Projection, folded: Folded) -> Changes:
+    return {"last_message": message_of(folded)}
 
 
 def _error(_: Projection, folded: Folded) -> Changes:

@@ -84,9 +84,8 @@ class Rejection:
     message: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Session:
-    """All that is known of a session but its config and its events.
+class Session(NamedTuple):
+    """All that is known of a session but its config and its events; a tuple, for each append makes one.
 
     `delivered` and `rejected` name the entries of the last spec seen. `damage` tells what is wrong with a record that
     failed its checksum: the session is then read-only (F3).

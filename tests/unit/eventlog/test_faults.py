@@ -3,7 +3,6 @@
 import asyncio
 import shutil
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +91,47 @@ async def test_a_lost_tail_is_noticed_when_the_session_is_opened(tmp_path: Path)
     assert "3 were acknowledged" in ((await log.session(SESSION)).damage or "")
     with pytest.raises(DamagedError):
         await append(log, SESSION)
+    await log.close()
+
+
+async def say(log: SqliteEventLog, session: str, text: str) -> None:
+    epoch = (await log.take_epoch(session)).epoch
+    said = {"id": new_event_id(), "type": "agent.message", "content": [{"type": "text", "text": text}]}
+    await log.append(Append(session=session, events=[said], epoch=epoch))
+
+
+async def test_the_last_message_is_known_after_a_restart_though_only_its_position_is_kept(tmp_path: Path) -> None:
+    log = open_log(tmp_path)
+    await create(log, SESSION)
+    await say(log, SESSION, "the answer")
+    await append(log, SESSION)
+    expected = await log.session(SESSION)
+    assert expected.projection.last_message == {"text": "the answer", "truncated": False, "position": 1}
+    await log.close()
+    log = open_log(tmp_path)
+    assert await log.session(SESSION) == expected
+    await log.close()
+
+
+@requirement("F3")
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE events SET body = replace(body, 'answer', 'ANSWER') WHERE key & 0xffffffff = 1",
+        "DELETE FROM events WHERE key & 0xffffffff = 1",
+    ],
+)
+async def test_a_damaged_last_message_is_noticed_when_the_session_is_opened(tmp_path: Path, damage: str) -> None:
+    log = open_log(tmp_path)
+    await create(log, SESSION)
+    await say(log, SESSION, "the answer")
+    await append(log, SESSION)
+    await log.close()
+    execute(tmp_path, damage)
+    log = open_log(tmp_path)
+    session = await log.session(SESSION)
+    assert "position 1" in (session.damage or "")
+    assert (session.projection.head, session.projection.last_message) == (2, None)
     await log.close()
 
 
@@ -265,5 +305,5 @@ async def test_a_projection_of_a_fresh_session_is_empty(tmp_path: Path) -> None:
     await create(log, SESSION)
     session = await log.session(SESSION)
     now = session.created_at
-    assert session.projection == replace(Projection(), status_since=now, last_at=now)
+    assert session.projection == Projection(status_since=now, last_at=now)
     await log.close()

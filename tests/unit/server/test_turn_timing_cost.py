@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 from managed_agents.contracts.clock import SystemClock
@@ -36,8 +35,8 @@ IDLE = Session(
     rejected=(),
     projection=Projection(),
 )
-WAITING = replace(IDLE, projection=Projection(input_head=1))
-RUNNING = replace(IDLE, projection=Projection(status="running", input_head=1))
+WAITING = IDLE._replace(projection=Projection(input_head=1))
+RUNNING = IDLE._replace(projection=Projection(status="running", input_head=1))
 
 
 def change(session: Session, *kinds: str, epoch: int | None = 1) -> Change:
@@ -101,7 +100,7 @@ class Bench:
     def transaction(self) -> Iterator[Change]:
         """Give the end of the next turn; around the block is what its append costs anyway."""
         self.count += 1
-        session, connection = replace(IDLE, projection=Projection(turns=self.count)), self.state.connection
+        session, connection = IDLE._replace(projection=Projection(turns=self.count)), self.state.connection
         ended = change(session, "session.thread_status_idle", "session.usage", "session.status_idle")
         connection.execute("BEGIN IMMEDIATE")
         self.state.change(Entry(1, session), ended)

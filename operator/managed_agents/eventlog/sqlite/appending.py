@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -44,7 +44,7 @@ class Appender:
         stamped = self._stamped(entry, request.processed, at)
         projection, events = self._folded(entry.session, request, at)
         if stamped:
-            projection = replace(projection, last_at=at)
+            projection = projection._replace(last_at=at)
         return self._write(entry, request, digest, stamped, events, projection, at)
 
     def _repeated(self, entry: Entry, request: Append, digest: bytes | None) -> Appended | None:
@@ -159,7 +159,7 @@ class Appender:
             )
         if request.reply is not None and events:
             self.replies.keep_events(request.reply, entry.sid, events[0].position, len(events))
-        changed = Entry(entry.sid, replace(session, projection=projection, released=session.released and not events))
+        changed = Entry(entry.sid, session._replace(projection=projection, released=session.released and not events))
         if changed.session.released != session.released:
             self.state.write_header(changed)
         if events or stamped:

@@ -1,7 +1,7 @@
 """Sessions as rows: made, configured, fenced, released, deleted; and the Pods that may act for them."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import orjson
 
@@ -108,7 +108,7 @@ class Registry:
     def note_spec(self, session_id: str, delivered: Sequence[str], rejected: Sequence[Mapping[str, str]]) -> Session:
         """Store the results of the last spec, if they differ."""
         entry = self.state.writable(session_id)
-        session = replace(entry.session, delivered=tuple(delivered), rejected=tuple(dict(item) for item in rejected))
+        session = entry.session._replace(delivered=tuple(delivered), rejected=tuple(dict(item) for item in rejected))
         return entry.session if session == entry.session else self._store(entry, session)
 
     def keys(self, session_id: str, keys: Sequence[str]) -> dict[str, Rejection | None]:
@@ -125,7 +125,7 @@ class Registry:
     def take_epoch(self, session_id: str) -> Session:
         """Raise the epoch."""
         entry = self.state.writable(session_id)
-        return self._store(entry, replace(entry.session, epoch=entry.session.epoch + 1, released=False))
+        return self._store(entry, entry.session._replace(epoch=entry.session.epoch + 1, released=False))
 
     def release(self, session_id: str, epoch: int) -> Session:
         """Fence an epoch without a successor. Raises: FencedError, InputWaitingError."""
@@ -138,7 +138,7 @@ class Registry:
         self.state.connection.execute("DELETE FROM harness_pods WHERE sid = ?", (entry.sid,))
         if not session.released:  # told first, while it still names the sandbox that is given up with it
             self.state.connection.execute("DELETE FROM leased_harnesses WHERE sid = ?", (entry.sid,))
-            self._store(entry, replace(session, released=True, harness=None))
+            self._store(entry, session._replace(released=True, harness=None))
             entry = self.state.entry(session_id)
         if session.sandbox is not None:
             self.sandboxes.retire(entry, reason="Released", message="the session's harness was released")

@@ -65,13 +65,21 @@ def folded_from(event: LoggedEvent) -> Folded:
 
 
 def projection_row(sid: int, projection: Projection) -> tuple[int, int, int, bytes, int]:
-    """Return the row that stores a projection."""
-    encoded = orjson.dumps(projection)
+    """Return the row that stores a projection: of the last message its position, for its text is in the log already.
+
+    The row is written with every append, whatever that holds; with the text it would be several times as long.
+    """
+    message = projection.last_message
+    stored = projection._replace(last_message=None if message is None else {"position": message["position"]})
+    encoded = orjson.dumps(stored._asdict(), default=dict)
     return (sid, projection.head, VERSION, encoded, zlib.crc32(encoded))
 
 
 def projection_from(row: Sequence[Any] | None) -> Projection | None:
-    """Return a stored projection, or null when it must be folded anew: absent, of another version, or damaged."""
+    """Return a stored projection, of whose last message it has the position only.
+
+    Null when it must be folded anew: absent, of another version, or damaged.
+    """
     if row is None:
         return None
     head, version, encoded, stored = row

@@ -89,5 +89,5 @@ class Sandboxes:
                 sandbox.binding_secret, sandbox.pod_uid, sandbox.address, sandbox.reason, sandbox.message,
             ),
         )  # fmt: skip
-        session = replace(entry.session, sandbox=None if sandbox.state == "gone" else sandbox)
+        session = entry.session._replace(sandbox=None if sandbox.state == "gone" else sandbox)
         self.state.change(Entry(entry.sid, session), Change(session_id=session.id, session=session))

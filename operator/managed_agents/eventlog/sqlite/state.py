@@ -1,8 +1,8 @@
 """Sessions as the current transaction sees them: loaded once, changed in memory, written once a commit."""
 
 from collections import OrderedDict
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import apsw
@@ -10,7 +10,7 @@ import orjson
 
 from managed_agents.contracts.errors import NotFoundError
 from managed_agents.eventlog.errors import DamagedError
-from managed_agents.eventlog.projection import Projection, fold
+from managed_agents.eventlog.projection import Projection, fold, message_of
 from managed_agents.eventlog.records import Change, LeasedHarness, LoggedEvent, Sandbox, Session
 from managed_agents.eventlog.sqlite import rows
 from managed_agents.eventlog.sqlite.rows import SELECT_EVENTS, event_from, folded_from, key_for
@@ -91,7 +91,7 @@ class State:
             self._damage[session_id] = message
             entry = self._cache.pop(session_id, None)
             if entry is not None:
-                self._remember(session_id, Entry(entry.sid, replace(entry.session, damage=message)))
+                self._remember(session_id, Entry(entry.sid, entry.session._replace(damage=message)))
 
     def write_header(self, entry: Entry) -> None:
         """Write what is not folded from events: epoch, release and spec results."""
@@ -190,12 +190,26 @@ class State:
         try:
             last = self._last(sid, session_id)
             if stored is not None and stored.head == last:
-                return stored, None
+                return stored._replace(last_message=self._last_message(sid, session_id, stored)), None
             if stored is not None and stored.head > last:
-                return stored, f"session {session_id}: the log ends at position {last}, {stored.head} were acknowledged"
+                raise DamagedError(
+                    f"session {session_id}: the log ends at position {last}, {stored.head} were acknowledged"
+                )
             return self.refold(sid, session_id, created_at), None
         except (DamagedError, apsw.CorruptError) as error:
-            return stored or Projection(status_since=created_at, last_at=created_at), str(error)
+            if stored is None:
+                return Projection(status_since=created_at, last_at=created_at), str(error)
+            return stored._replace(last_message=None), str(error)
+
+    def _last_message(self, sid: int, session_id: str, stored: Projection) -> Mapping[str, Any] | None:
+        """Return the last message of a stored projection. Raises: DamagedError when its record fails or is missing."""
+        if stored.last_message is None:
+            return None
+        position: int = stored.last_message["position"]
+        row = self.connection.execute(f"{SELECT_EVENTS} WHERE key = ?", (key_for(sid, position),)).fetchone()
+        if row is None:
+            raise DamagedError(f"session {session_id}: the record at position {position} is missing")
+        return message_of(folded_from(event_from(session_id, row)))
 
     def _last(self, sid: int, session_id: str) -> int:
         query = f"{SELECT_EVENTS} WHERE key > ? AND key < ? ORDER BY key DESC LIMIT 1"
