@@ -10,12 +10,11 @@ import apsw
 import pytest
 
 from managed_agents.contracts.ids import new_event_id
-from managed_agents.eventlog.errors import DamagedError, UnavailableError, VolumeFullError
+from managed_agents.eventlog.errors import DamagedError, UnavailableError
 from managed_agents.eventlog.projection import Projection
 from managed_agents.eventlog.records import Slice
 from managed_agents.eventlog.sqlite import SqliteEventLog, open_event_log
 from managed_agents.eventlog.sqlite.schema import require_version
-from managed_agents.eventlog.sqlite.worker import Worker
 from managed_agents.eventlog.store import Append
 from support.requirements import requirement
 
@@ -190,90 +189,22 @@ async def test_every_cut_of_the_wal_opens_with_what_was_acknowledged(tmp_path: P
             await reopened.close()
 
 
-class _Failing:
-    """A connection whose COMMIT fails; all else goes to a real one."""
-
-    def __init__(self, error: type[apsw.Error]) -> None:
-        self.real = apsw.Connection(":memory:")
-        self.real.execute("CREATE TABLE t (x)")
-        self.error: type[apsw.Error] | None = error
-        self.commits = 0
-
-    def execute(self, sql: str) -> Any:
-        if sql == "COMMIT":
-            self.commits += 1
-            if self.error is not None:
-                raise self.error("injected")
-        return self.real.execute(sql)
-
-    @property
-    def in_transaction(self) -> bool:
-        return self.real.in_transaction
-
-    def close(self) -> None:
-        self.real.close()
-
-
-class _NoState:
-    def flush(self) -> None: ...
-
-    def committed(self) -> list[Any]:
-        return []
-
-    def rolled_back(self) -> None: ...
-
-
-def worker_on(connection: _Failing, failures: list[BaseException]) -> Worker:
-    worker = Worker(connection, _NoState(), deliver=lambda _: None, on_fatal=failures.append)  # type: ignore[arg-type] # a fake
-    worker.start()
-    return worker
-
-
-@requirement("F4")
-async def test_a_failed_fsync_acknowledges_nothing_and_is_never_retried() -> None:
-    connection, failures = _Failing(apsw.IOError), list[BaseException]()
-    worker = worker_on(connection, failures)
-    results = await asyncio.gather(*(worker.write(lambda: 1) for _ in range(3)), return_exceptions=True)
-    assert [type(result) for result in results] == [UnavailableError] * 3
-    assert ([type(failure) for failure in failures], connection.commits) == ([apsw.IOError], 1)
-    connection.error = None
+@requirement("log-turns")
+async def test_a_session_is_shown_as_committed_while_others_commit(tmp_path: Path) -> None:
+    log = open_log(tmp_path)
+    await create(log, SESSION)
+    await append(log, SESSION)
+    appending = asyncio.ensure_future(append(log, SESSION))
+    await asyncio.sleep(0)
+    reading = asyncio.ensure_future(log.session(SESSION))
+    await asyncio.sleep(0)
+    assert reading.done()  # without a turn on the database thread
+    assert (await reading).projection.head in (1, 2)
+    await appending
+    assert (await log.session(SESSION)).projection.head == 2
+    await log.close()
     with pytest.raises(UnavailableError):
-        await worker.write(lambda: 1)
-    assert connection.commits == 1
-    await worker.stop()
-
-
-async def test_a_full_volume_refuses_and_recovers() -> None:
-    connection, failures = _Failing(apsw.FullError), list[BaseException]()
-    worker = worker_on(connection, failures)
-    with pytest.raises(VolumeFullError, match="volume is full"):
-        await worker.write(lambda: connection.execute("INSERT INTO t VALUES (1)"))
-    connection.error = None
-    assert await worker.write(lambda: 7) == 7
-    assert await worker.read(lambda: connection.execute("SELECT count(*) FROM t").get) == 0
-    assert failures == []
-    await worker.stop()
-
-
-async def test_calls_that_wait_share_one_transaction() -> None:
-    connection = _Failing(apsw.IOError)
-    connection.error = None
-    worker = worker_on(connection, [])
-    gate = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    release = asyncio.run_coroutine_threadsafe
-
-    def block() -> None:
-        release(gate.wait(), loop).result(5)
-
-    blocking = asyncio.create_task(worker.write(block))
-    await asyncio.sleep(0)
-    waiting = [asyncio.create_task(worker.write(lambda: None)) for _ in range(20)]
-    await asyncio.sleep(0)
-    gate.set()
-    await asyncio.gather(blocking, *waiting)
-    assert connection.commits <= 3
-    await worker.stop()
+        await log.session(SESSION)
 
 
 def test_an_old_sqlite_is_refused() -> None:

@@ -111,23 +111,23 @@ class SqliteEventLog:
 
     async def put(self, config: Config, describe: Describe) -> Session:
         """Create or configure a session."""
-        return await self._worker.write(lambda: self._registry.put(config, describe))
+        return await self._worker.write(lambda: self._registry.put(config, describe), config["namespace"])
 
     async def archive(self, session: str) -> Session:
         """End a session for good."""
-        return await self._worker.write(lambda: self._registry.archive(session))
+        return await self._worker.write(lambda: self._registry.archive(session), self._lane(session))
 
     async def record(self, session: str) -> SessionRecord:
         """Return a session with its config and its times."""
-        return await self._worker.read(lambda: index.record(self._state, session))
+        return await self._worker.read(lambda: index.record(self._state, session), self._lane(session))
 
     async def find(self, query: SessionQuery) -> Sequence[SessionRecord]:
         """Return the sessions that a list wants."""
-        return await self._worker.read(lambda: index.find(self._state, query))
+        return await self._worker.read(lambda: index.find(self._state, query), query.namespace)
 
     async def add_intent(self, intent: Intent) -> None:
         """Make durable that a session is about to be created."""
-        await self._worker.write(lambda: self._intents.add(intent))
+        await self._worker.write(lambda: self._intents.add(intent), intent.namespace)
 
     async def intents(self) -> Sequence[Intent]:
         """Return the intents that are left."""
@@ -153,15 +153,21 @@ class SqliteEventLog:
 
     async def note_spec(self, session: str, delivered: Sequence[str], rejected: Sequence[Mapping[str, str]]) -> Session:
         """Store the results of the last spec."""
-        return await self._worker.write(lambda: self._registry.note_spec(session, delivered, rejected))
+        return await self._worker.write(
+            lambda: self._registry.note_spec(session, delivered, rejected), self._lane(session)
+        )
 
     async def session(self, session: str) -> Session:
         """Return what is known of a session."""
-        return await self._worker.read(lambda: self._state.entry(session).session)
+        self._worker.require_open()
+        known = self._state.known(session)
+        if known is not None:  # which waits for no commit of others
+            return known
+        return await self._worker.read(lambda: self._state.entry(session).session, session)
 
     async def config(self, session: str) -> Config:
         """Return a session's config."""
-        return await self._worker.read(lambda: self._registry.config(session))
+        return await self._worker.read(lambda: self._registry.config(session), self._lane(session))
 
     async def sessions(self) -> Sequence[str]:
         """Return the ids of all sessions."""
@@ -171,24 +177,24 @@ class SqliteEventLog:
 
     async def delete(self, session: str) -> bool:
         """Remove a session for ever."""
-        return await self._worker.write(lambda: self._registry.delete(session))
+        return await self._worker.write(lambda: self._registry.delete(session), self._lane(session))
 
     async def append(self, append: Append) -> Appended:
         """Add events at the end, all or none."""
-        return await self._worker.write(lambda: self._appender.append(append))
+        return await self._worker.write(lambda: self._appender.append(append), self._lane(append.session))
 
     async def reject(self, session: str, key: str, rejection: Rejection) -> None:
         """Refuse a key for ever."""
-        await self._worker.write(lambda: self._appender.reject(session, key, rejection))
+        await self._worker.write(lambda: self._appender.reject(session, key, rejection), self._lane(session))
 
     async def keys(self, session: str, keys: Sequence[str]) -> Mapping[str, Rejection | None]:
         """Return which keys have a result."""
-        return await self._worker.read(lambda: self._registry.keys(session, keys))
+        return await self._worker.read(lambda: self._registry.keys(session, keys), self._lane(session))
 
     async def read(self, session: str, wanted: Slice) -> Sequence[LoggedEvent]:
         """Return a slice of the log."""
         try:
-            return await self._worker.read(lambda: reading.read(self._state, session, wanted))
+            return await self._worker.read(lambda: reading.read(self._state, session, wanted), self._lane(session))
         except DamagedError as error:
             _log.error("record_damaged", session=session, message=error.message)
             self._deliver([Change(session_id=session, session=await self.session(session))])
@@ -196,15 +202,15 @@ class SqliteEventLog:
 
     async def position(self, session: str, event_id: str) -> int | None:
         """Return where an event stands."""
-        return await self._worker.read(lambda: reading.position(self._state, session, event_id))
+        return await self._worker.read(lambda: reading.position(self._state, session, event_id), self._lane(session))
 
     async def take_epoch(self, session: str) -> Session:
         """Raise the epoch."""
-        return await self._worker.write(lambda: self._registry.take_epoch(session))
+        return await self._worker.write(lambda: self._registry.take_epoch(session), self._lane(session))
 
     async def release(self, session: str, epoch: int) -> Session:
         """Fence an epoch without a successor."""
-        return await self._worker.write(lambda: self._registry.release(session, epoch))
+        return await self._worker.write(lambda: self._registry.release(session, epoch), self._lane(session))
 
     async def register(self, pod: HarnessPod) -> None:
         """Vouch for a Pod."""
@@ -236,15 +242,15 @@ class SqliteEventLog:
 
     async def claim_sandbox(self, session: str, epoch: int) -> Sandbox:
         """Return the session's sandbox, asking for one where there is none."""
-        return await self._worker.write(lambda: self._sandboxes.claim(session, epoch))
+        return await self._worker.write(lambda: self._sandboxes.claim(session, epoch), self._lane(session))
 
     async def report_sandbox(self, session: str, report: Sandbox) -> Sandbox:
         """Store what the operator saw of a sandbox."""
-        return await self._worker.write(lambda: self._sandboxes.report(session, report))
+        return await self._worker.write(lambda: self._sandboxes.report(session, report), self._lane(session))
 
     async def sandbox(self, session: str, pod_name: str) -> Sandbox:
         """Return a sandbox of the session."""
-        return await self._worker.read(lambda: self._sandboxes.get(session, pod_name))
+        return await self._worker.read(lambda: self._sandboxes.get(session, pod_name), self._lane(session))
 
     async def keep_reply(self, key: ReplyKey, status: int, body: bytes) -> None:
         """Keep an answer."""
@@ -265,7 +271,14 @@ class SqliteEventLog:
     async def turns(self, session: str, limit: int) -> Sequence[TurnTiming]:
         """Return the newest records of turns."""
         waiting = self._turns.waiting(session)  # before the rows: what is written meanwhile is in both, not in neither
-        return newest(waiting, await self._worker.read(lambda: self._turns.stored(session, limit)), limit)
+        return newest(
+            waiting, await self._worker.read(lambda: self._turns.stored(session, limit), self._lane(session)), limit
+        )
+
+    def _lane(self, session: str) -> str:
+        """Return the lane of a session's calls: its namespace, so that tenants take turns and not their sessions."""
+        known = self._state.known(session)
+        return session if known is None else known.namespace
 
     def _deliver(self, changes: Sequence[Change]) -> None:
         for change in changes:

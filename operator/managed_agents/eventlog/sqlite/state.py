@@ -39,7 +39,7 @@ class Entry:
 
 
 class State:
-    """The cache of sessions and the changes of the open transaction. Used on the database thread only."""
+    """The cache of sessions and the changes of the open transaction. Used on its thread only, but for `known`."""
 
     def __init__(self, connection: apsw.Connection) -> None:
         self.connection = connection
@@ -48,6 +48,11 @@ class State:
         self._unwritten: set[str] = set()
         self._changes: list[Change] = []
         self._damage: dict[str, str] = {}
+
+    def known(self, session_id: str) -> Session | None:
+        """Return a session as last committed, when it is in memory; on any thread: one look into one dictionary."""
+        entry = self._cache.get(session_id)
+        return None if entry is None else entry.session
 
     def entry(self, session_id: str) -> Entry:
         """Return a session. Raises: NotFoundError."""
