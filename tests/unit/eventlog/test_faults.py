@@ -14,7 +14,7 @@ from managed_agents.eventlog.errors import DamagedError, UnavailableError
 from managed_agents.eventlog.projection import Projection
 from managed_agents.eventlog.records import Slice
 from managed_agents.eventlog.sqlite import SqliteEventLog, open_event_log
-from managed_agents.eventlog.sqlite.schema import require_version
+from managed_agents.eventlog.sqlite.schema import CHECKPOINT_PAGES, require_version
 from managed_agents.eventlog.store import Append
 from support.requirements import requirement
 
@@ -205,6 +205,15 @@ async def test_a_session_is_shown_as_committed_while_others_commit(tmp_path: Pat
     await log.close()
     with pytest.raises(UnavailableError):
         await log.session(SESSION)
+
+
+async def test_the_wal_stays_bounded(tmp_path: Path) -> None:
+    log = open_log(tmp_path)
+    await create(log, SESSION)
+    for _ in range(20):  # a quarter of a full WAL each
+        await append(log, SESSION, "x" * (CHECKPOINT_PAGES * 1024))
+    assert (tmp_path / "events.sqlite3-wal").stat().st_size < 2 * CHECKPOINT_PAGES * 4096
+    await log.close()
 
 
 def test_an_old_sqlite_is_refused() -> None:

@@ -47,8 +47,8 @@ class _NoState:
     def rolled_back(self) -> None: ...
 
 
-def worker_on(connection: _Failing, failures: list[BaseException]) -> Worker:
-    worker = Worker(connection, _NoState(), deliver=lambda _: None, on_fatal=failures.append)  # type: ignore[arg-type] # a fake
+def worker_on(connection: _Failing, failures: list[BaseException], tidy: Callable[[], None] = lambda: None) -> Worker:
+    worker = Worker(connection, _NoState(), deliver=lambda _: None, on_fatal=failures.append, tidy=tidy)  # type: ignore[arg-type] # a fake
     worker.start()
     return worker
 
@@ -181,3 +181,24 @@ async def test_what_waits_in_every_lane_is_answered_before_the_thread_ends() -> 
     await asyncio.sleep(0)
     await worker.stop()
     assert await asyncio.gather(*calls) == [None] * len(calls)
+
+
+@requirement("F4")
+@pytest.mark.parametrize(("error", "is_fatal"), [(apsw.IOError, True), (apsw.FullError, False)])
+async def test_a_checkpoint_that_fails_is_as_fatal_as_a_commit_unless_space_is_short(
+    error: type[apsw.Error], is_fatal: bool
+) -> None:
+    def tidy() -> None:
+        raise error("injected")
+
+    connection, failures = _Failing(apsw.IOError), list[BaseException]()
+    connection.error = None
+    worker = worker_on(connection, failures, tidy)
+    assert await worker.write(lambda: 1) == 1  # it was durable before
+    if is_fatal:
+        with pytest.raises(UnavailableError):
+            await worker.write(lambda: 2)
+    else:
+        assert await worker.write(lambda: 2) == 2
+    assert [type(failure) for failure in failures] == ([error] if is_fatal else [])
+    await worker.stop()

@@ -31,6 +31,7 @@ from managed_agents.eventlog.records import (
 from managed_agents.eventlog.replies import Reply, ReplyKey
 from managed_agents.eventlog.sqlite import index, reading
 from managed_agents.eventlog.sqlite.appending import Appender
+from managed_agents.eventlog.sqlite.checkpoints import Checkpoints
 from managed_agents.eventlog.sqlite.intents import Intents
 from managed_agents.eventlog.sqlite.registry import Registry
 from managed_agents.eventlog.sqlite.replies import Replies
@@ -80,7 +81,9 @@ class SqliteEventLog:
         self._boot: int = connection.execute("SELECT value FROM meta WHERE name = 'boot'").get
         self._secret: bytes = connection.execute("SELECT value FROM meta WHERE name = 'secret'").get
         self._turns = Turns(self._state)
-        self._worker = Worker(connection, self._turns, deliver=self._deliver, on_fatal=on_fatal)
+        self._worker = Worker(
+            connection, self._turns, deliver=self._deliver, on_fatal=on_fatal, tidy=Checkpoints(connection).run_if_due
+        )
         self._worker.start()
 
     @property

@@ -128,7 +128,7 @@ def _configure(connection: apsw.Connection) -> None:
         "synchronous=FULL",
         "cell_size_check=ON",
         "trusted_schema=OFF",
-        f"wal_autocheckpoint={CHECKPOINT_PAGES}",
+        "wal_autocheckpoint=0",
         f"cache_size=-{PAGE_CACHE_KIB}",
         "temp_store=MEMORY",
     ):

@@ -61,8 +61,15 @@ class _Job:
     changes: list[Change] = field(default_factory=list)
 
 
+def _nothing() -> None:
+    pass
+
+
 class Worker:
-    """Runs calls on the database thread and answers them on the event loop that started it."""
+    """Runs calls on the database thread and answers them on the event loop that started it.
+
+    `tidy` runs there after each transaction, once its callers have their answers.
+    """
 
     def __init__(
         self,
@@ -71,11 +78,13 @@ class Worker:
         *,
         deliver: Callable[[Sequence[Change]], None],
         on_fatal: Fatal,
+        tidy: Callable[[], None] = _nothing,
     ) -> None:
         self._connection = connection
         self._unit = unit
         self._deliver = deliver
         self._on_fatal = on_fatal
+        self._tidy = tidy
         self._lanes: Lanes[_Job] = Lanes()  # of the database thread
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._loop = asyncio.get_running_loop()
@@ -126,6 +135,7 @@ class Worker:
             if writes:
                 self._transact(writes)
                 self._loop.call_soon_threadsafe(self._answer, writes)
+                self._tidy_up()
         self._connection.close()
         self._loop.call_soon_threadsafe(self._stopped.set_result, None)
 
@@ -155,6 +165,17 @@ class Worker:
                 self._execute(job)
                 reads.append(job)
         return reads, writes
+
+    def _tidy_up(self) -> None:
+        if self.failure is not None:
+            return
+        try:
+            self._tidy()
+        except apsw.FullError:
+            pass  # for now: nothing is lost, and the next round tries again
+        except apsw.Error as error:
+            self.failure = error
+            self._on_fatal(error)
 
     def _execute(self, job: _Job) -> bool:
         """Run one call; False when it failed in a way that may have left something half done."""
