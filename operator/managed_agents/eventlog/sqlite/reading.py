@@ -7,7 +7,7 @@ import apsw
 from managed_agents.contracts.events import types
 from managed_agents.eventlog.errors import DamagedError
 from managed_agents.eventlog.records import SLICE_BYTES_MAX, LoggedEvent, Slice
-from managed_agents.eventlog.sqlite.rows import SELECT_EVENTS, event_from, key_for
+from managed_agents.eventlog.sqlite.rows import SELECT_EVENTS, events_from, key_for
 from managed_agents.eventlog.sqlite.state import State
 
 
@@ -15,15 +15,9 @@ def read(state: State, session_id: str, wanted: Slice) -> list[LoggedEvent]:
     """Return a slice. Raises: NotFoundError; DamagedError, and then the session is read-only."""
     sid = state.entry(session_id).sid
     query, bindings = _query(sid, wanted)
-    events: list[LoggedEvent] = []
-    size = 0
     try:
-        for row in state.connection.execute(query, bindings):
-            event = event_from(session_id, row)
-            events.append(event)
-            size += len(event.body)
-            if size > SLICE_BYTES_MAX:
-                break
+        found = state.connection.execute(query, bindings)
+        events = events_from(session_id, found, bytes_max=SLICE_BYTES_MAX)
         _require_contiguous(session_id, wanted, events)
     except (DamagedError, apsw.CorruptError) as error:
         state.mark_damaged(session_id, str(error))

@@ -1,7 +1,7 @@
 """Rows to values and back, each with a checksum that every read verifies (F3)."""
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import orjson
@@ -12,6 +12,7 @@ from managed_agents.eventlog.records import LoggedEvent
 from managed_agents.eventlog.sqlite.schema import POSITION_BITS
 
 SELECT_EVENTS = "SELECT key, id, type, epoch, processed_at, body, private, sum FROM events"
+_POSITIONS = (1 << POSITION_BITS) - 1
 EventRow = tuple[int, str, str, int | None, str | None, bytes, bytes | None, int]
 
 
@@ -21,13 +22,8 @@ def key_for(sid: int, position: int) -> int:
 
 
 def checksum(event: LoggedEvent) -> int:
-    """Return the checksum of all that a record holds."""
-    return _checksum(*event[1:])
-
-
-def _checksum(
-    position: int, event_id: str, event_type: str, epoch: int | None, at: str | None, body: bytes, private: bytes | None
-) -> int:
+    """Return the checksum of all that a record holds; `events_from` verifies it."""
+    _, position, event_id, event_type, epoch, at, body, private = event
     found = zlib.crc32(f"{position}\n{event_id}\n{event_type}\n{epoch}\n{at}\n".encode() + body)
     return found if private is None else zlib.crc32(private, found)
 
@@ -40,15 +36,33 @@ def row_for(sid: int, event: LoggedEvent) -> EventRow:
 
 def event_from(session: str, row: Sequence[Any]) -> LoggedEvent:
     """Return the event of a row. Raises: DamagedError when its checksum fails."""
-    key, event_id, event_type, epoch, processed_at, body, private, stored = row
-    position = key & ((1 << POSITION_BITS) - 1)
-    try:
-        intact = _checksum(position, event_id, event_type, epoch, processed_at, body, private) == stored
-    except TypeError:  # a flipped type byte turns a blob into a number
-        intact = False
-    if not intact:
-        raise DamagedError(f"session {session}: the record at position {position} fails its checksum")
-    return LoggedEvent(session, position, event_id, event_type, epoch, processed_at, body, private)
+    return events_from(session, (row,))[0]
+
+
+def events_from(session: str, rows: Iterable[Sequence[Any]], *, bytes_max: int = 0) -> list[LoggedEvent]:
+    """Return the events of rows, up to the one whose body exceeds a bound of bytes in all, where there is one.
+
+    One function without calls of ours: each of them would cost a slice a tenth of its time.
+
+    Raises: DamagedError when a checksum fails.
+    """
+    events: list[LoggedEvent] = []
+    add, new, crc32, size = events.append, tuple.__new__, zlib.crc32, 0
+    for key, event_id, event_type, epoch, at, body, private, stored in rows:
+        position = key & _POSITIONS
+        try:
+            found = crc32(f"{position}\n{event_id}\n{event_type}\n{epoch}\n{at}\n".encode() + body)
+            if private is not None:
+                found = crc32(private, found)
+        except TypeError:  # a flipped type byte turns a blob into a number
+            found = -1
+        if found != stored:
+            raise DamagedError(f"session {session}: the record at position {position} fails its checksum")
+        add(new(LoggedEvent, (session, position, event_id, event_type, epoch, at, body, private)))
+        size += len(body)
+        if bytes_max and size > bytes_max:
+            break
+    return events
 
 
 def folded_from(event: LoggedEvent) -> Folded:
