@@ -213,6 +213,7 @@ async def test_release_is_refused_while_wanted_and_fences_after(log: EventLog) -
     sandbox = await log.claim_sandbox(SESSION, epoch)
     with pytest.raises(InputWaitingError):
         await log.release(SESSION, epoch)
+    assert await log.harness_pod("p") == pod
     await log.append(from_harness(epoch, emitted("session.status_idle", stop_reason={"type": "end_turn"})))
     released = await log.release(SESSION, epoch)
     assert (released.released, released.wanted, released.sandbox) == (True, False, None)
@@ -240,7 +241,11 @@ async def test_a_terminated_session_takes_nothing_more(log: EventLog) -> None:
 @requirement("I11")
 async def test_a_deleted_session_is_gone_and_its_id_never_returns(log: EventLog) -> None:
     await log.append(from_client("hello"))
+    pod = HarnessPod(pod_uid="p", namespace="n", pod_name="p", deployment_uid="d", session_id=SESSION)
+    await log.register(pod)
+    assert await log.harness_pod("p") == pod
     assert await log.delete(SESSION) is True
+    assert await log.harness_pod("p") is None
     assert await log.delete(SESSION) is False
     assert await log.sessions() == []
     calls: list[Callable[[], Awaitable[Any]]] = [
@@ -262,8 +267,17 @@ async def test_a_deployment_serves_one_session_for_ever(log: EventLog) -> None:
     await log.register(pod)
     assert await log.harness_pod("p") == pod
     await log.unregister("p")
+    assert await log.harness_pod("p") is None
     with pytest.raises(ConflictError):
         await log.register(HarnessPod(pod_uid="q", namespace="n", pod_name="q", deployment_uid="d", session_id=OTHER))
+
+
+async def test_a_pod_that_is_registered_anew_is_told_anew(log: EventLog) -> None:
+    pod = HarnessPod(pod_uid="p", namespace="n", pod_name="p", deployment_uid="d", session_id=SESSION)
+    await log.register(pod)
+    assert await log.harness_pod("p") == pod
+    await log.register(replace(pod, deployment_uid="e"))
+    assert await log.harness_pod("p") == replace(pod, deployment_uid="e")
 
 
 async def test_a_sandbox_that_is_gone_stays_gone_and_the_next_has_another_name(log: EventLog) -> None:

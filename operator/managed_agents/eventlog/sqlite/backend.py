@@ -33,6 +33,7 @@ from managed_agents.eventlog.sqlite import index, reading
 from managed_agents.eventlog.sqlite.appending import Appender
 from managed_agents.eventlog.sqlite.checkpoints import Checkpoints
 from managed_agents.eventlog.sqlite.intents import Intents
+from managed_agents.eventlog.sqlite.pods import HarnessPods
 from managed_agents.eventlog.sqlite.registry import Registry
 from managed_agents.eventlog.sqlite.replies import Replies
 from managed_agents.eventlog.sqlite.sandboxes import Sandboxes
@@ -73,8 +74,9 @@ class SqliteEventLog:
         self._replies = Replies(self._state)
         self._appender = Appender(self._state, self._replies, now, new_event_id)
         self._sandboxes = Sandboxes(self._state, lambda: secrets.token_urlsafe(32))
-        self._registry = Registry(self._state, self._appender, self._sandboxes, now)
-        self._warm_harnesses = WarmHarnesses(self._state)
+        self._pods = HarnessPods(self._state)
+        self._registry = Registry(self._state, self._appender, self._sandboxes, self._pods, now)
+        self._warm_harnesses = WarmHarnesses(self._state, self._pods)
         self._intents = Intents(self._state, self._appender, self._registry, self._replies)
         index.backfill(self._state)
         self._listeners: list[Listener] = []
@@ -217,15 +219,16 @@ class SqliteEventLog:
 
     async def register(self, pod: HarnessPod) -> None:
         """Vouch for a Pod."""
-        await self._worker.write(lambda: self._registry.register(pod))
+        await self._worker.write(lambda: self._pods.register(pod), self._lane(pod.session_id))
 
     async def unregister(self, pod_uid: str) -> None:
         """Forget a Pod."""
-        await self._worker.write(lambda: self._registry.unregister(pod_uid))
+        await self._worker.write(lambda: self._pods.unregister(pod_uid))
 
     async def harness_pod(self, pod_uid: str) -> HarnessPod | None:
         """Return a registered Pod."""
-        return await self._worker.read(lambda: self._registry.harness_pod(pod_uid))
+        self._worker.require_open()
+        return self._pods.known(pod_uid) or await self._worker.read(lambda: self._pods.get(pod_uid))
 
     async def offer_harness(self, warm: WarmHarness) -> None:
         """Vouch for a Pod that no session has."""
@@ -241,7 +244,7 @@ class SqliteEventLog:
 
     async def lease_harness(self, session: str, pod_uid: str) -> Session | None:
         """Give an offered Pod to a session."""
-        return await self._worker.write(lambda: self._warm_harnesses.lease(session, pod_uid))
+        return await self._worker.write(lambda: self._warm_harnesses.lease(session, pod_uid), self._lane(session))
 
     async def claim_sandbox(self, session: str, epoch: int) -> Sandbox:
         """Return the session's sandbox, asking for one where there is none."""

@@ -1,4 +1,4 @@
-"""Sessions as rows: made, configured, fenced, released, deleted; and the Pods that may act for them."""
+"""Sessions as rows: made, configured, fenced, released, deleted."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,9 +9,10 @@ from managed_agents.contracts.errors import ConflictError, FencedError, NotFound
 from managed_agents.contracts.events import types
 from managed_agents.eventlog.errors import InputWaitingError
 from managed_agents.eventlog.projection import Projection
-from managed_agents.eventlog.records import Change, Config, HarnessPod, Rejection, Session
+from managed_agents.eventlog.records import Change, Config, Rejection, Session
 from managed_agents.eventlog.sqlite import index
 from managed_agents.eventlog.sqlite.appending import Appender
+from managed_agents.eventlog.sqlite.pods import HarnessPods
 from managed_agents.eventlog.sqlite.rows import key_for
 from managed_agents.eventlog.sqlite.sandboxes import Sandboxes
 from managed_agents.eventlog.sqlite.state import Entry, State
@@ -23,7 +24,6 @@ _BY_SESSION = (
     "projections",
     "keys",
     "sandboxes",
-    "harness_pods",
     "leased_harnesses",
     "deployments",
     "session_index",
@@ -34,11 +34,12 @@ _BY_SESSION = (
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """The life of sessions and harness Pods within the open transaction."""
+    """The life of sessions within the open transaction."""
 
     state: State
     appender: Appender
     sandboxes: Sandboxes
+    pods: HarnessPods
     now: Callable[[], str]
 
     def put(self, config: Config, describe: Describe) -> Session:
@@ -135,7 +136,7 @@ class Registry:
             raise FencedError(f"epoch {epoch} cannot be released: the session's epoch is {session.epoch}")
         if session.wanted:
             raise InputWaitingError(f"session {session_id} cannot be released: input waits or a turn is open")
-        self.state.connection.execute("DELETE FROM harness_pods WHERE sid = ?", (entry.sid,))
+        self.pods.unregister_all(entry.sid)
         if not session.released:  # told first, while it still names the sandbox that is given up with it
             self.state.connection.execute("DELETE FROM leased_harnesses WHERE sid = ?", (entry.sid,))
             self._store(entry, session._replace(released=True, harness=None))
@@ -161,40 +162,12 @@ class Registry:
         connection.execute(
             "DELETE FROM events WHERE key > ? AND key < ?", (key_for(entry.sid, 0), key_for(entry.sid + 1, 0))
         )
+        self.pods.unregister_all(entry.sid)
         for table in _BY_SESSION:
             connection.execute(f"DELETE FROM {table} WHERE sid = ?", (entry.sid,))  # noqa: S608 - constant names
         connection.execute("INSERT OR IGNORE INTO tombstones VALUES (?, ?)", (session_id, self.now()))
         self.state.forget(session_id)
         return True
-
-    def register(self, pod: HarnessPod) -> None:
-        """Vouch for a Pod. Raises: ConflictError when its Deployment, or it, belongs to another session."""
-        entry, connection = self.state.entry(pod.session_id), self.state.connection
-        bound = connection.execute("SELECT sid FROM deployments WHERE uid = ?", (pod.deployment_uid,)).fetchone()
-        known = connection.execute("SELECT sid FROM harness_pods WHERE pod_uid = ?", (pod.pod_uid,)).fetchone()
-        for row in (bound, known):
-            if row is not None and row[0] != entry.sid:
-                raise ConflictError(f"Deployment {pod.deployment_uid} serves another session, and never this one")
-        connection.execute("INSERT OR IGNORE INTO deployments VALUES (?, ?)", (pod.deployment_uid, entry.sid))
-        connection.execute(
-            "INSERT OR REPLACE INTO harness_pods VALUES (?, ?, ?, ?, ?)",
-            (pod.pod_uid, entry.sid, pod.namespace, pod.pod_name, pod.deployment_uid),
-        )
-
-    def unregister(self, pod_uid: str) -> None:
-        """Forget a Pod."""
-        self.state.connection.execute("DELETE FROM harness_pods WHERE pod_uid = ?", (pod_uid,))
-
-    def harness_pod(self, pod_uid: str) -> HarnessPod | None:
-        """Return a registered Pod."""
-        row = self.state.connection.execute(
-            "SELECT p.pod_uid, p.namespace, p.pod_name, p.deployment_uid, s.id "
-            "FROM harness_pods p JOIN sessions s USING (sid) WHERE p.pod_uid = ?",
-            (pod_uid,),
-        ).fetchone()
-        if row is None:
-            return None
-        return HarnessPod(pod_uid=row[0], namespace=row[1], pod_name=row[2], deployment_uid=row[3], session_id=row[4])
 
 
 def _kept(previous: Config, config: Config) -> Config:

@@ -4,10 +4,11 @@ A Deployment that a session got is bound to it for ever, like one that was made 
 again, and none ever serves another session (design §3).
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from managed_agents.contracts.errors import ConflictError
-from managed_agents.eventlog.records import Change, LeasedHarness, Session, WarmHarness
+from managed_agents.eventlog.records import Change, HarnessPod, LeasedHarness, Session, WarmHarness
+from managed_agents.eventlog.sqlite.pods import HarnessPods
 from managed_agents.eventlog.sqlite.state import Entry, State
 
 _FIELDS = ("pod_uid", "namespace", "image", "pod_name", "deployment_name", "deployment_uid")
@@ -18,6 +19,7 @@ class WarmHarnesses:
     """The pool's side of harness Pods."""
 
     state: State
+    pods: HarnessPods
 
     def offer(self, warm: WarmHarness) -> None:
         """Vouch for a Pod that no session has. Raises: ConflictError when a session has, or had, its Deployment."""
@@ -70,7 +72,7 @@ class WarmHarnesses:
             epoch=session.epoch + 1,
         )
         self._bind(entry, warm, harness)
-        leased = replace(session, epoch=harness.epoch, released=False, harness=harness)
+        leased = session._replace(epoch=harness.epoch, released=False, harness=harness)
         changed = Entry(entry.sid, leased)
         self.state.write_header(changed)
         self.state.change(changed, Change(session_id=session_id, session=leased))
@@ -78,11 +80,14 @@ class WarmHarnesses:
 
     def _bind(self, entry: Entry, warm: WarmHarness, harness: LeasedHarness) -> None:
         connection, sid = self.state.connection, entry.sid
-        connection.execute("INSERT INTO deployments VALUES (?, ?)", (warm.deployment_uid, sid))
-        connection.execute(
-            "INSERT OR REPLACE INTO harness_pods VALUES (?, ?, ?, ?, ?)",
-            (warm.pod_uid, sid, warm.namespace, warm.pod_name, warm.deployment_uid),
+        pod = HarnessPod(
+            pod_uid=warm.pod_uid,
+            namespace=warm.namespace,
+            pod_name=warm.pod_name,
+            deployment_uid=warm.deployment_uid,
+            session_id=entry.session.id,
         )
+        self.pods.register(pod)
         connection.execute("DELETE FROM warm_harnesses WHERE deployment_uid = ?", (warm.deployment_uid,))
         connection.execute(
             "INSERT OR REPLACE INTO leased_harnesses VALUES (?, ?, ?, ?, ?, ?)",
