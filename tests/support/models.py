@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 
 from managed_agents.contracts import causes
+from managed_agents.harness.history.request import Body
 from managed_agents.harness.model import Preview
 from managed_agents.harness.reply import Reply
 from managed_agents.harness.retry import ModelFailureError
@@ -113,11 +114,11 @@ class ModelConnection:
         self._model = model
         self._gate = gate
 
-    async def stream(self, body: bytes, reply: Reply, preview: Preview) -> None:
+    async def stream(self, body: Body, reply: Reply, preview: Preview) -> None:
         await self._gate("before request")
-        model, request = self._model, orjson.loads(body)
+        model, request = self._model, orjson.loads(bytes(body))
         validated(request)
-        model.requests.append(body)
+        model.requests.append(bytes(body))
         index = model.index_of(request)
         if model.failures.get(index):
             raise model.failures[index].pop(0)

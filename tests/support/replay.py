@@ -23,7 +23,7 @@ def outcome_of(recorded: Mapping[str, Any]) -> dict[str, Any]:
     session, settings = session_for(recorded["config"]), Settings()
     state = fold(State(), recorded["events"])
     step = next_step(state, session, settings)
-    messages = b",".join(state.conversation.messages())
+    messages = b"".join(state.conversation.messages())
     fields = json.loads(json.dumps(dataclasses.asdict(step), default=str))
     return {"step": {"name": type(step).__name__, **fields}, "messages_sha256": hashlib.sha256(messages).hexdigest()}
 

@@ -1,13 +1,14 @@
 """The model: one streamed request over the official SDK, through the proxy, which holds the key."""
 
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Protocol, Self
 
 import anthropic
 import httpx2
 
 from managed_agents.contracts import causes
+from managed_agents.harness.history.request import Body
 from managed_agents.harness.reply import Reply
 from managed_agents.harness.retry import ModelFailureError, failure_for
 from managed_agents.harness.settings import Settings
@@ -26,7 +27,7 @@ async def no_preview(_: Mapping[str, Any]) -> None:
 class Model(Protocol):
     """Something that answers Messages API requests."""
 
-    async def stream(self, body: bytes, reply: Reply, preview: Preview) -> None:
+    async def stream(self, body: Body, reply: Reply, preview: Preview) -> None:
         """Send an encoded request and feed the response to `reply`, until it is complete.
 
         Raises: ModelFailureError when it does not come or not come whole; `reply` then holds what came.
@@ -52,7 +53,7 @@ class MessagesModel:
     async def __aexit__(self, *_: object) -> None:
         await self._client.close()
 
-    async def stream(self, body: bytes, reply: Reply, preview: Preview) -> None:
+    async def stream(self, body: Body, reply: Reply, preview: Preview) -> None:
         """Send an encoded request and feed the response to `reply`. Raises: ModelFailureError."""
         try:
             await self._stream(body, reply, preview)
@@ -66,12 +67,13 @@ class MessagesModel:
         if not reply.complete:
             raise _unreachable("the response ended before message_stop")
 
-    async def _stream(self, body: bytes, reply: Reply, preview: Preview) -> None:
+    async def _stream(self, body: Body, reply: Reply, preview: Preview) -> None:
         # A beta is named by header alone; the endpoint is the same.
-        headers = {"anthropic-beta": _FAST_MODE} if b'"speed":"fast"' in body[:4096] else {}
+        headers = {"anthropic-beta": _FAST_MODE} if b'"speed":"fast"' in body.pieces[0][:4096] else {}
+        headers["Content-Length"] = str(len(body))  # else pieces are sent chunked, which not every provider takes
         events = await self._client.post(
             "/v1/messages",
-            content=body,
+            content=_sent(body),
             cast_to=object,
             options={"headers": headers},
             stream=True,
@@ -81,6 +83,11 @@ class MessagesModel:
             async for event in events:
                 for shown in reply.feed(event):  # type: ignore[arg-type]  # cast_to=object leaves the JSON as it is
                     await preview(shown)
+
+
+async def _sent(body: Body) -> AsyncIterator[bytes]:
+    for piece in body.pieces:
+        yield piece
 
 
 def _unreachable(message: str) -> ModelFailureError:

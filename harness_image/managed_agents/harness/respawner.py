@@ -17,6 +17,7 @@ from pathlib import Path
 
 import structlog
 
+from managed_agents.harness.history.request import Body
 from managed_agents.harness.model import MessagesModel, no_preview
 from managed_agents.harness.readings import Readings
 from managed_agents.harness.reply import Reply
@@ -151,7 +152,7 @@ async def _warm_up() -> None:
     """Pay for what is loaded on first use; nobody listens on the discard port, and a failing request loads it all."""
     async with MessagesModel(Settings(model_url="http://127.0.0.1:9")) as model:
         with contextlib.suppress(ModelFailureError):
-            await model.stream(b"{}", Reply(str), no_preview)
+            await model.stream(Body((b"{}",)), Reply(str), no_preview)
 
 
 def main() -> None:

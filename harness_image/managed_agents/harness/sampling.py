@@ -8,7 +8,7 @@ from managed_agents.contracts.turn_timing import Step
 from managed_agents.harness.events import EventWriter, NewEvent
 from managed_agents.harness.files import Files
 from managed_agents.harness.history.compaction import CompactionPolicy
-from managed_agents.harness.history.request import body_for
+from managed_agents.harness.history.request import Body, body_for
 from managed_agents.harness.log import SessionLog
 from managed_agents.harness.model import Model, Preview, no_preview
 from managed_agents.harness.reply import Reply
@@ -86,7 +86,7 @@ class Sampler:
         await self._log.append([*brief.write.abandoned(state), *opening, start], processed=inputs)
         return True
 
-    async def _answer(self, brief: Brief, start: NewEvent, body: Callable[[], bytes], preview: Preview) -> Reply | None:
+    async def _answer(self, brief: Brief, start: NewEvent, body: Callable[[], Body], preview: Preview) -> Reply | None:
         """Send a request and return its whole response; None when there is none, and the log says why."""
 
         def call_begins(tool: str) -> None:
@@ -103,7 +103,7 @@ class Sampler:
         await self._log.append(brief.write.stopped(start["id"], reply))
         return None
 
-    async def _stream(self, body: Callable[[], bytes], reply: Reply, preview: Preview) -> bool:
+    async def _stream(self, body: Callable[[], Body], reply: Reply, preview: Preview) -> bool:
         await self._files.fetch(self._log.state.conversation)
         encoded = body()
         self._log.stopwatch.sent()

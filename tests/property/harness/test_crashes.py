@@ -173,6 +173,6 @@ def check_rebuilt(harness: Harness, config: Mapping[str, Any]) -> None:
     for event in harness.platform.log():
         fold(state, [event])
         if event["type"] == types.REQUEST_START:
-            rebuilt.add(body_for(head, state.conversation))
+            rebuilt.add(bytes(body_for(head, state.conversation)))
     asked = {body for body in harness.model.requests if b'"tool_choice"' not in body}  # the others ask for a summary
     assert rebuilt.issuperset(asked)

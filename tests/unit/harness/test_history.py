@@ -29,7 +29,8 @@ def call(use: str) -> dict[str, Any]:
 
 
 def decoded(conversation: Conversation) -> list[dict[str, Any]]:
-    return [orjson.loads(item) for item in conversation.messages()]
+    messages: list[dict[str, Any]] = orjson.loads(b"[%b]" % b"".join(conversation.messages()))
+    return messages
 
 
 async def test_rebuilt_context_is_the_context_that_was_kept() -> None:
@@ -47,7 +48,7 @@ async def test_rebuilt_context_is_the_context_that_was_kept() -> None:
         for event in harness.platform.log():
             fold(state, [event])
             if event["type"] == types.REQUEST_START:
-                bodies.append(body_for(head, state.conversation))
+                bodies.append(bytes(body_for(head, state.conversation)))
         assert bodies == harness.model.requests
 
 

@@ -12,7 +12,7 @@ import orjson
 
 from managed_agents.harness.history.conversation import Context, Conversation
 from managed_agents.harness.history.repair import Block
-from managed_agents.harness.history.request import body_for, head_without_tools
+from managed_agents.harness.history.request import Body, body_for, head_without_tools
 from managed_agents.harness.history.state import State
 
 CHARS_PER_TOKEN = 4
@@ -49,7 +49,7 @@ class CompactionPolicy(Protocol):
         """Tell whether to compact before the next request; the window may be unknown."""
         ...
 
-    def body_for(self, head: bytes, state: State, *, window_tokens: int | None) -> bytes:
+    def body_for(self, head: bytes, state: State, *, window_tokens: int | None) -> Body:
         """Return the body of the request whose answer `context_for` works with."""
         ...
 
@@ -74,7 +74,7 @@ class Summarize:
             return False
         return state.context_tokens + tokens_of(state.conversation.open_blocks()) >= window_tokens * self._fill
 
-    def body_for(self, head: bytes, state: State, *, window_tokens: int | None) -> bytes:
+    def body_for(self, head: bytes, state: State, *, window_tokens: int | None) -> Body:
         """Ask for a summary: of the conversation as it is, which is cached, or of an excerpt if that was too large."""
         head = head_without_tools(head)
         instruction = {"type": "text", "text": _INSTRUCTION}

@@ -1,7 +1,7 @@
 """The conversation as the Messages API wants it: messages that are done, encoded once, and an open end.
 
 A message that is followed by another never changes again, so it is kept as the bytes that go on the wire; only the last
-user message is still growing. A request then costs one join, however long the session is.
+user message is still growing. So a request costs the same however long the session is.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,6 +11,7 @@ import orjson
 
 from managed_agents.harness.history.files import Content, file_ids, resolved
 from managed_agents.harness.history.repair import Block, assistant_content, user_content
+from managed_agents.harness.history.sealed import Sealed
 
 CACHE_MARKER = {"type": "ephemeral"}
 """Prompt cache of five minutes, the API's default (API reference §6.5)."""
@@ -32,7 +33,7 @@ class Conversation:
 
     def __init__(self) -> None:
         self.files: dict[str, Content] = {}
-        self._sealed: list[bytes] = []
+        self._sealed = Sealed()
         self._marked: tuple[int, list[Block]] | None = None
         self._named: dict[int, list[Block]] = {}
         self._calls: list[str] = []
@@ -84,6 +85,7 @@ class Conversation:
             return
         self._seal()
         self._sealed.append(_encoded("assistant", content))
+        self._settle()
         self._calls = [block["id"] for block in content if block["type"] == "tool_use"]
 
     def missing_files(self) -> set[str]:
@@ -91,31 +93,39 @@ class Conversation:
         named = [*self._named.values(), self._end()]
         return {file_id for blocks in named for file_id in file_ids(blocks)} - self.files.keys()
 
+    @property
+    def blocks(self) -> int:
+        """Return how many of the pieces that `messages` begins with are large."""
+        return len(self._sealed.blocks)
+
     def messages(self, then: Sequence[Block] = ()) -> list[bytes]:
-        """Return the encoded messages of the next request; `then` is added to what users said.
+        """Return the encoded messages of the next request, in pieces to join; `then` is added to what users said.
 
         The ends of the last two user messages carry cache markers: one for the next request to read, one where the
         previous request wrote, which may lie further back than the provider looks (20 blocks).
         """
         self._resolve()
-        encoded = list(self._sealed)
+        marked = None
         if self._marked is not None:
             index, content = self._marked
-            encoded[index] = _encoded("user", _with_marker(resolved(content, self.files)))
+            marked = index, _encoded("user", _with_marker(resolved(content, self.files)))
+        pieces = self._sealed.pieces(marked)
         last = resolved([*self._end(), *then], self.files)
         if last:
-            encoded.append(_encoded("user", _with_marker(last)))
-            encoded += self._system_turn()
-        return encoded
+            turns = [_encoded("user", _with_marker(last)), *self._system_turn()]
+            pieces.append(b",".join(turns))
+        elif pieces:
+            pieces[-1] = pieces[-1][:-1]
+        return pieces
 
     def transcript(self) -> list[dict[str, Any]]:
         """Return all messages, decoded and with files as they are named."""
         last = self._end()
-        return [*map(orjson.loads, self._sealed), *([{"role": "user", "content": last}] if last else [])]
+        return [*self._sealed, *([{"role": "user", "content": last}] if last else [])]
 
     def context(self) -> Context:
         """Return the last exchange and all system turns, as a compaction may keep them; its `summary` is empty."""
-        response = orjson.loads(self._sealed[-1])["content"] if self._calls else []
+        response = self._sealed.last()["content"] if self._calls else []
         results = [block for block in self._end() if block["type"] == "tool_result"]
         systems = [*self._spoken, *self._systems]
         return {
@@ -144,16 +154,22 @@ class Conversation:
             if any(file_ids(content)):
                 self._named[index] = content
             self._sealed.append(_encoded("user", content))
-            self._sealed += self._system_turn()
+            for turn in self._system_turn():
+                self._sealed.append(turn)
             self._spoken += self._systems
             self._systems = []
         self._calls, self._results, self._inputs = [], {}, []
+
+    def _settle(self) -> None:
+        """Let what was sealed be joined, up to the first message that may still be encoded anew, and the last one."""
+        marked = len(self._sealed) - 1 if self._marked is None else self._marked[0]
+        self._sealed.settle(min((marked, *self._named)))
 
     def _resolve(self) -> None:
         """Encode anew what was sealed before its files were there."""
         for index, content in list(self._named.items()):
             if self.files.keys() >= set(file_ids(content)):
-                self._sealed[index] = _encoded("user", resolved(content, self.files))
+                self._sealed.replace(index, _encoded("user", resolved(content, self.files)))
                 del self._named[index]
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -50,12 +51,27 @@ def head_without_tools(head: bytes) -> bytes:
     return head + b',"tool_choice":{"type":"none"}' if _TOOLS in head else head
 
 
-def body_for(head: bytes, conversation: Conversation, *, then: Sequence[Block] = ()) -> bytes:
-    """Join a head and a conversation to a request body: one copy of the bytes, and nothing else for each message."""
-    messages = conversation.messages(then) or [b""]
-    messages[0] = b'%b,"messages":[%b' % (head, messages[0])
-    messages[-1] += b"]}"
-    return b",".join(messages)
+@dataclass(frozen=True, slots=True)
+class Body:
+    """An encoded request, in pieces to send one after the other. `bytes` joins them, which costs a copy."""
+
+    pieces: tuple[bytes, ...]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.pieces))
+
+    def __bytes__(self) -> bytes:
+        return b"".join(self.pieces)
+
+
+def body_for(head: bytes, conversation: Conversation, *, then: Sequence[Block] = ()) -> Body:
+    """Put a head and a conversation together to a request body, without a copy of what is old and large in it."""
+    pieces = conversation.messages(then)
+    large, rest = pieces[: conversation.blocks], pieces[conversation.blocks :]
+    opening = b'%b,"messages":[' % head
+    if not large:
+        return Body((b"".join([opening, *rest, b"]}"]),))
+    return Body((opening, *large, b"".join([*rest, b"]}"])))
 
 
 def _system_for(session: Session) -> str:
