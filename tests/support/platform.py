@@ -50,7 +50,11 @@ class FakePlatform:
 
     def log(self) -> list[dict[str, Any]]:
         """Return the log as a reader sees it now."""
-        events = [orjson.loads(record) for record in self._records]
+        return self.read(0, self.head)
+
+    def read(self, after: int, limit: int) -> list[dict[str, Any]]:
+        """Return some events of the log, those after a position."""
+        events = [orjson.loads(record) for record in self._records[after : after + limit]]
         for event in events:
             event["processed_at"] = self._processed.get(event["id"])
         return events
@@ -231,7 +235,7 @@ class Connection:
         await self._pass("read")
         if session != self._platform.config["id"]:
             raise NotFoundError(session)
-        return Slice(events=self._platform.log()[after : after + limit], head=self._platform.head)
+        return Slice(events=self._platform.read(after, limit), head=self._platform.head)
 
     async def release(self, session: str, epoch: int) -> None:
         self._platform.released = True
