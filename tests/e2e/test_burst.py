@@ -7,6 +7,7 @@ from statistics import median
 import pytest
 
 from support.cluster import Namespace, eventually, kubectl, managed, message, script
+from support.left_sessions import require_order
 from support.requirements import requirement
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
@@ -32,6 +33,7 @@ def test_twenty_sessions_applied_at_once_all_end_right(
         assert status["lastMessage"]["text"].strip() == f"session {number}"
         assert status["stopReason"] == {"type": "end_turn"}
     seconds = time.monotonic() - started
+    require_order(namespace.client)
     kubectl("delete", "-n", namespace.name, "sessions", "--all", "--timeout=60s")
     writes = eventually("the operator has told its writes", lambda: _writes(namespace.name), seconds=30)
     with capsys.disabled():

@@ -4,6 +4,7 @@ import anthropic
 import pytest
 
 from support.cluster import Namespace, Object, eventually, kubectl, managed, message, script
+from support.left_sessions import require_order
 from support.requirements import requirement
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
@@ -55,6 +56,7 @@ def test_a_file_goes_into_a_session_and_what_it_makes_comes_out(namespace: Names
     assert namespace.wait_idle("sums")["status"]["lastMessage"]["text"] == "1\n2\n3"
     assert outputs_of(namespace, "sums")["sums/total.txt"] == found["sums/total.txt"]
 
+    require_order(namespace.client)
     session = namespace.session_id("sums")
     kubectl("delete", "-n", namespace.name, "session", "sums", "--timeout=60s")
     eventually("its files are gone", lambda: not list(client.beta.files.list(scope_id=session)), seconds=60)

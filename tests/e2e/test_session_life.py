@@ -3,6 +3,7 @@
 import pytest
 
 from support.cluster import Namespace, eventually, kubectl, message, script
+from support.left_sessions import require_order
 from support.requirements import requirement
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
@@ -89,6 +90,7 @@ def test_official_sdk_sends_lists_and_streams_on_the_same_session(namespace: Nam
 @requirement("F27", "I10")
 def test_deleting_an_idle_session_leaves_nothing(namespace: Namespace) -> None:
     namespace.wait_idle("gone")
+    require_order(namespace.client)
     kubectl("delete", "-n", namespace.name, "session", "gone", "--timeout=30s")
     namespace.wait_nothing_left("gone")
 

@@ -10,6 +10,7 @@ import pytest
 from managed_agents.contracts.events import types
 from support.ordering import violations
 from support.random_sessions import Life, world_around
+from support.requirements import requirement
 from support.server import server_in_process
 
 SESSIONS = int(os.environ.get("MANAGED_AGENTS_TEST_SESSIONS", "200"))
@@ -18,6 +19,7 @@ SESSIONS = int(os.environ.get("MANAGED_AGENTS_TEST_SESSIONS", "200"))
 AT_ONCE = 8
 
 
+@requirement("order")
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 async def test_randomised_sessions_keep_the_ordering_contract(tmp_path: Path) -> None:
