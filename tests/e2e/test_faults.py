@@ -1,61 +1,39 @@
 """A scripted 20-step session ends after all its steps, whatever is killed in its middle (issue acceptance 4)."""
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from support.cluster import Namespace, eventually, kill_container, kubectl, message, script
+from support.cluster import Namespace, eventually, message, script
+from support.faults import (
+    OPERATOR,
+    SERVER,
+    Fault,
+    kill_component,
+    kill_harness_pod,
+    kill_sandbox_pod,
+    kill_tools_container,
+    kill_worker,
+)
 from support.requirements import requirement
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(420)]
 
 STEPS = 20
-SYSTEM = "managed-agents-system"
 COMMAND = "sleep 0.4; echo step {{i}} >> /workspace/steps; echo step {{i}}"
 STEP = {"tool": "bash", "input": {"command": COMMAND}, "repeat": STEPS}
 
 
-def kill_worker(namespace: Namespace, session: str) -> None:
-    """Kill the harness process that holds the session, not the respawner above it."""
-    pod = namespace.pods(session, "harness")[0]["metadata"]["name"]
-    code = (
-        "import os,signal\n"
-        "for p in os.listdir('/proc'):\n"
-        "    if p.isdigit() and p != '1' and int(p) != os.getpid():\n"
-        "        stat = open(f'/proc/{p}/stat').read().rsplit(')', 1)[1].split()\n"
-        "        if stat[1] == '1': os.kill(int(p), signal.SIGKILL)\n"
-    )
-    kubectl("exec", "-n", namespace.name, pod, "-c", "harness", "--", "python3", "-c", code)
+def kill_server(namespace: str, session: str) -> None:
+    """Delete the server's Pod."""
+    kill_component(SERVER)
 
 
-def kill_harness_pod(namespace: Namespace, session: str) -> None:
-    """Delete the harness Pod without grace."""
-    _delete_pod(namespace.name, namespace.pods(session, "harness")[0]["metadata"]["name"])
+def kill_operator(namespace: str, session: str) -> None:
+    """Delete the operator's Pod."""
+    kill_component(OPERATOR)
 
-
-def kill_tools_container(namespace: Namespace, session: str) -> None:
-    """Kill the tools container's PID 1 from the node, as the kernel would when the container is out of memory."""
-    kill_container(namespace.pods(session, "sandbox")[0], "tools")
-
-
-def kill_sandbox_pod(namespace: Namespace, session: str) -> None:
-    """Delete the sandbox Pod without grace."""
-    _delete_pod(namespace.name, namespace.pods(session, "sandbox")[0]["metadata"]["name"])
-
-
-def kill_server(namespace: Namespace, session: str) -> None:
-    """Delete the server's Pod without grace."""
-    _delete_component("managed-agents-server")
-
-
-def kill_operator(namespace: Namespace, session: str) -> None:
-    """Delete the operator's Pod without grace."""
-    _delete_component("managed-agents-operator")
-
-
-Fault = Callable[[Namespace, str], None]
 
 OWN: tuple[Fault, ...] = (kill_worker, kill_harness_pod, kill_tools_container, kill_sandbox_pod)
 """These hit one session, so four sessions meet one each, at the same time."""
@@ -85,7 +63,7 @@ def _survives(namespace: Namespace, fault: Fault) -> None:
     name = fault.__name__.replace("_", "-")
     namespace.create_session(name, message("first", script(STEP, {"text": "all steps done"})))
     eventually("five steps are done", lambda: _results(namespace.events(name)) >= 5, seconds=120)
-    fault(namespace, name)
+    fault(namespace.name, name)
     status = namespace.wait_idle(name, seconds=240)["status"]
     events = eventually("the log can be read", lambda: namespace.events(name), seconds=30)
     assert status["stopReason"] == {"type": "end_turn"}
@@ -101,15 +79,3 @@ def _survives(namespace: Namespace, fault: Fault) -> None:
 
 def _results(events: list[dict[str, Any]]) -> int:
     return len([event for event in events if event["type"] == "agent.tool_result"])
-
-
-def _delete_pod(namespace: str, pod: str) -> None:
-    kubectl("delete", "-n", namespace, "pod", pod, "--grace-period=0", "--force", "--wait=false")
-
-
-def _delete_component(name: str) -> None:
-    selector = f"app.kubernetes.io/name={name}"
-    pods = kubectl("get", "pods", "-n", SYSTEM, "-l", selector, "-o", "name").split()
-    assert pods, f"no Pod with {selector}"
-    for pod in pods:
-        kubectl("delete", "-n", SYSTEM, pod, "--grace-period=0", "--force", "--wait=false")
