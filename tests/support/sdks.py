@@ -62,12 +62,15 @@ def typescript_with(version: str) -> Path:
 
 
 def compiled(version: str, program: Path) -> Path:
-    """Type-check a TypeScript program against a version of the SDK and return its JavaScript."""
+    """Type-check a TypeScript program against a version of the SDK, unless that was done, and return its JavaScript."""
     folder = typescript_with(version)
-    source, target = folder / program.name, folder / f"{program.stem}.js"
-    source.write_text(program.read_text())
-    options = ["--target", "es2022", "--module", "nodenext", "--strict", "--skipLibCheck", "--types", "node"]
-    _run(["node", str(folder / "node_modules/typescript/bin/tsc"), *options, str(source)], cwd=folder)
+    source, target, checked = folder / program.name, folder / f"{program.stem}.js", folder / f"{program.stem}.checked"
+    text = program.read_text()
+    if not (checked.exists() and checked.read_text() == text):
+        source.write_text(text)
+        options = ["--target", "es2022", "--module", "nodenext", "--strict", "--skipLibCheck", "--types", "node"]
+        _run(["node", str(folder / "node_modules/typescript/bin/tsc"), *options, str(source)], cwd=folder)
+        checked.write_text(text)
     return target
 
 
