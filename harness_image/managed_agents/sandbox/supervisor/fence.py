@@ -40,6 +40,10 @@ class Fence:
         """Admit a caller of `/bind`, before its body is read. Raises 403."""
         check_bearer(bearer, self._token_sha256, self._binding)
 
+    def is_blank_for(self, bearer: str) -> bool:
+        """Tell whether the bearer is the one-time token of a sandbox that no session has: it may bring packages."""
+        return self._binding is None and matches(bearer, self._token_sha256)
+
     async def bind(self, request: BindRequest) -> None:
         """Bind, or confirm the binding. Raises 409, 507."""
         async with self._lock:
