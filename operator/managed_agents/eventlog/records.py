@@ -103,6 +103,8 @@ class Session(NamedTuple):
     projection: Projection
     sandbox: Sandbox | None = None
     harness: LeasedHarness | None = None
+    workspace: str | None = None
+    """The claim that came with a warm sandbox and holds `/workspace` from then on."""
     damage: str | None = None
 
     @property

@@ -21,6 +21,7 @@ from managed_agents.eventlog.records import (
     WarmHarness,
 )
 from managed_agents.eventlog.replies import Reply, ReplyKey
+from managed_agents.eventlog.warm_sandboxes import PoolClaim, WarmSandboxes
 
 Listener = Callable[[Change], None]
 """Called on the event loop after a commit, in commit order, before the caller of the change hears of it."""
@@ -77,6 +78,11 @@ class EventLog(Protocol):
     @property
     def healthy(self) -> bool:
         """Tell whether the log can still store."""
+        ...
+
+    @property
+    def warm(self) -> WarmSandboxes:
+        """Return the pools of blank sandboxes."""
         ...
 
     def listen(self, listener: Listener) -> None:
@@ -223,8 +229,11 @@ class EventLog(Protocol):
         """
         ...
 
-    async def claim_sandbox(self, session: str, epoch: int) -> Sandbox:
-        """Return the session's sandbox, asking for one where there is none. Raises: FencedError."""
+    async def claim_sandbox(self, session: str, epoch: int, pool: PoolClaim | None = None) -> Sandbox:
+        """Return the session's sandbox; where there is none a free one of the pool, ready, or else ask for one.
+
+        Raises: FencedError.
+        """
         ...
 
     async def report_sandbox(self, session: str, report: Sandbox) -> Sandbox:

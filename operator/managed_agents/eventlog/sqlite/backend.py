@@ -41,8 +41,10 @@ from managed_agents.eventlog.sqlite.schema import open_database
 from managed_agents.eventlog.sqlite.state import State
 from managed_agents.eventlog.sqlite.turns import Turns, newest
 from managed_agents.eventlog.sqlite.warm_harnesses import WarmHarnesses
+from managed_agents.eventlog.sqlite.warm_sandboxes import SqliteWarmSandboxes, WarmRows
 from managed_agents.eventlog.sqlite.worker import Fatal, Worker
 from managed_agents.eventlog.store import Admit, Append, Describe, Listener
+from managed_agents.eventlog.warm_sandboxes import PoolClaim, WarmSandboxes
 
 T = TypeVar("T")
 
@@ -73,7 +75,8 @@ class SqliteEventLog:
         self._state = State(connection)
         self._replies = Replies(self._state)
         self._appender = Appender(self._state, self._replies, now, new_event_id)
-        self._sandboxes = Sandboxes(self._state, lambda: secrets.token_urlsafe(32))
+        warm = WarmRows(connection, _new_secret)
+        self._sandboxes = Sandboxes(self._state, warm, _new_secret)
         self._pods = HarnessPods(self._state)
         self._registry = Registry(self._state, self._appender, self._sandboxes, self._pods, now)
         self._warm_harnesses = WarmHarnesses(self._state, self._pods)
@@ -86,6 +89,7 @@ class SqliteEventLog:
         self._worker = Worker(
             connection, self._turns, deliver=self._deliver, on_fatal=on_fatal, tidy=Checkpoints(connection).run_if_due
         )
+        self._warm = SqliteWarmSandboxes(warm, self._worker)
         self._worker.start()
 
     @property
@@ -102,6 +106,11 @@ class SqliteEventLog:
     def healthy(self) -> bool:
         """Tell whether the log can still store."""
         return self._worker.failure is None
+
+    @property
+    def warm(self) -> WarmSandboxes:
+        """Return the pools of blank sandboxes."""
+        return self._warm
 
     def listen(self, listener: Listener) -> None:
         """Add a listener for every change."""
@@ -246,9 +255,9 @@ class SqliteEventLog:
         """Give an offered Pod to a session."""
         return await self._worker.write(lambda: self._warm_harnesses.lease(session, pod_uid), self._lane(session))
 
-    async def claim_sandbox(self, session: str, epoch: int) -> Sandbox:
-        """Return the session's sandbox, asking for one where there is none."""
-        return await self._worker.write(lambda: self._sandboxes.claim(session, epoch), self._lane(session))
+    async def claim_sandbox(self, session: str, epoch: int, pool: PoolClaim | None = None) -> Sandbox:
+        """Return the session's sandbox, of the pool or asking for one where there is none."""
+        return await self._worker.write(lambda: self._sandboxes.claim(session, epoch, pool), self._lane(session))
 
     async def report_sandbox(self, session: str, report: Sandbox) -> Sandbox:
         """Store what the operator saw of a sandbox."""
@@ -290,3 +299,7 @@ class SqliteEventLog:
         for change in changes:
             for listener in self._listeners:
                 listener(change)
+
+
+def _new_secret() -> str:
+    return secrets.token_urlsafe(32)

@@ -24,6 +24,7 @@ _BY_SESSION = (
     "projections",
     "keys",
     "sandboxes",
+    "workspaces",
     "leased_harnesses",
     "deployments",
     "session_index",

@@ -5,9 +5,11 @@ from dataclasses import dataclass, replace
 
 from managed_agents.contracts.errors import NotFoundError
 from managed_agents.contracts.names import sandbox_pod_name_for
-from managed_agents.eventlog.records import Change, Sandbox
+from managed_agents.eventlog.records import Change, Sandbox, Session
 from managed_agents.eventlog.sqlite.appending import check_fence
 from managed_agents.eventlog.sqlite.state import SELECT_SANDBOXES, Entry, State, sandbox_from
+from managed_agents.eventlog.sqlite.warm_sandboxes import WarmRows
+from managed_agents.eventlog.warm_sandboxes import PoolClaim, WarmSandbox
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,27 +17,44 @@ class Sandboxes:
     """Claims, reports and retirements. `new_secret` makes tokens that nobody can guess."""
 
     state: State
+    warm: WarmRows
     new_secret: Callable[[], str]
 
-    def claim(self, session_id: str, epoch: int) -> Sandbox:
-        """Return the living sandbox of the session, made when there is none. Raises: FencedError."""
+    def claim(self, session_id: str, epoch: int, pool: PoolClaim | None) -> Sandbox:
+        """Return the living sandbox of the session, from the pool or made when there is none. Raises: FencedError."""
         entry = self.state.writable(session_id)
         session = entry.session
         check_fence(session, epoch)
         if session.sandbox is not None:
             return session.sandbox
         last = self.state.connection.execute("SELECT max(generation) FROM sandboxes WHERE sid = ?", (entry.sid,)).get
-        generation = (last or 0) + 1
-        sandbox = Sandbox(
-            namespace=session.namespace,
-            pod_name=sandbox_pod_name_for(session.name, session.uid, generation),
-            generation=generation,
-            state="wanted",
-            bind_token=self.new_secret(),
-            binding_secret=self.new_secret(),
-        )
+        taken = None if pool is None else self.warm.take(session.namespace, entry.sid, pool, is_first=last is None)
+        if taken is not None and taken.has_claim:
+            entry = Entry(entry.sid, replace(session, workspace=taken.pod_name))
+        sandbox = self._new(session, (last or 0) + 1, taken)
         self._store(entry, sandbox)
         return sandbox
+
+    def _new(self, session: Session, generation: int, taken: WarmSandbox | None) -> Sandbox:
+        if taken is None:
+            return Sandbox(
+                namespace=session.namespace,
+                pod_name=sandbox_pod_name_for(session.name, session.uid, generation),
+                generation=generation,
+                state="wanted",
+                bind_token=self.new_secret(),
+                binding_secret=self.new_secret(),
+            )
+        return Sandbox(
+            namespace=session.namespace,
+            pod_name=taken.pod_name,
+            generation=generation,
+            state="ready",
+            bind_token=taken.bind_token,
+            binding_secret=self.new_secret(),
+            pod_uid=taken.pod_uid,
+            address=taken.address,
+        )
 
     def report(self, session_id: str, report: Sandbox) -> Sandbox:
         """Store a new state of a sandbox; a report on one that is gone changes nothing. Raises: NotFoundError."""

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import apsw
 
+from managed_agents.eventlog.sqlite import warm_sandboxes
+
 SQLITE_VERSION_MIN = (3, 51, 3)
 """Versions before have a WAL corruption race (design §5)."""
 
@@ -84,6 +86,7 @@ CREATE TABLE IF NOT EXISTS leased_harnesses (
   sid INTEGER PRIMARY KEY, deployment_uid TEXT NOT NULL, deployment_name TEXT NOT NULL, pod_uid TEXT NOT NULL,
   pod_name TEXT NOT NULL, epoch INTEGER NOT NULL);
 """,
+    warm_sandboxes.TABLES,
 )
 """Tables that a log of this schema version may lack, made at each open."""
 

@@ -14,6 +14,7 @@ from managed_agents.eventlog.projection import Projection, fold, message_of
 from managed_agents.eventlog.records import Change, LeasedHarness, LoggedEvent, Sandbox, Session
 from managed_agents.eventlog.sqlite import rows
 from managed_agents.eventlog.sqlite.rows import SELECT_EVENTS, event_from, folded_from, key_for
+from managed_agents.eventlog.sqlite.warm_sandboxes import workspace_of
 
 CACHE_MAX = 2048
 """Sessions kept in memory, a few KB each; others are loaded again when they are needed."""
@@ -170,6 +171,7 @@ class State:
             projection=projection,
             sandbox=self._sandbox(sid),
             harness=self._harness(sid),
+            workspace=workspace_of(self.connection, sid),
             damage=self._damage.get(session_id) or damage,
         )
         return Entry(sid, session)
