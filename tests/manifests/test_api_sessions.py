@@ -21,6 +21,7 @@ from managed_agents.server.services.intents import Intents
 from managed_agents.server.services.leases import Leases
 from managed_agents.server.services.objects import Objects, objects_over
 from managed_agents.server.services.public_sessions import PublicSessions, public_sessions
+from managed_agents.server.services.sandbox_pools import SandboxPools
 from managed_agents.server.services.session_resources import SessionResources
 from managed_agents.server.services.sessions import Sessions
 from managed_agents.server.validation import checked
@@ -60,7 +61,8 @@ async def _door(objects: Objects, folder: Path) -> AsyncIterator[tuple[PublicSes
     files = open_file_store(folder, clock=clock, file_bytes_max=10**6, namespace_bytes_max=10**7)
     feed = ChangeFeed(log.boot)
     resources = SessionResources(files, clock)
-    sessions = Sessions(log, clock, feed, Leases(log, clock, feed), resources)
+    pools = SandboxPools(log, objects.environments)
+    sessions = Sessions(log, clock, feed, Leases(log, clock, feed), resources, pools)
     intents = Intents(log, objects.sessions, resources, clock)
     yield public_sessions(log, objects, files, clock, intents, sessions), files
     await files.close()

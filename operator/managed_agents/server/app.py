@@ -24,9 +24,9 @@ from managed_agents.server.routes import (
     threads_events,
     timings,
     wake,
+    warm_sandboxes,
 )
 from managed_agents.server.routes.route import Route, add_all
-from managed_agents.server.services.packages import PackageStore
 
 INTERNAL_BODY_BYTES_MAX = 2 * EVENT_BODY_BYTES_MAX
 """A harness stores what tools and models return, several results in one append."""
@@ -65,8 +65,8 @@ def internal_app(context: Context) -> web.Application:
     operator.add_routes(app)
     harness.add_routes(app)
     session_files.add_routes(app)
-    folder, bytes_max = context.settings.data / "packages", context.settings.packages_bytes_max
-    packages.add_routes(app, PackageStore(folder, namespace_bytes_max=bytes_max))
+    packages.add_routes(app, context.packages)
+    warm_sandboxes.add_routes(app)
     wake.add_routes(app)
     return app
 

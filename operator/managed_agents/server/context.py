@@ -16,12 +16,15 @@ from managed_agents.server.services.key_memory import KeyMemory
 from managed_agents.server.services.leases import Leases
 from managed_agents.server.services.limits import Limits
 from managed_agents.server.services.objects import Objects
+from managed_agents.server.services.packages import PackageStore
 from managed_agents.server.services.public_sessions import PublicSessions
 from managed_agents.server.services.replies import Replies
+from managed_agents.server.services.sandbox_pools import SandboxPools
 from managed_agents.server.services.sessions import Sessions
 from managed_agents.server.services.stream_guards import StreamGuards
 from managed_agents.server.services.streams import Streams
 from managed_agents.server.services.turn_timings import TurnTimings
+from managed_agents.server.services.warm_packages import WarmPackages
 from managed_agents.server.settings import Settings
 
 
@@ -41,6 +44,9 @@ class Context:
     feed: ChangeFeed
     leases: Leases
     sessions: Sessions
+    packages: PackageStore
+    pools: SandboxPools
+    warm_packages: WarmPackages
     intents: Intents
     public_sessions: PublicSessions
     streams: Streams

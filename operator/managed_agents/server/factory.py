@@ -34,14 +34,17 @@ from managed_agents.server.services.key_memory import KeyMemory
 from managed_agents.server.services.leases import Leases
 from managed_agents.server.services.limits import Limits
 from managed_agents.server.services.objects import Objects, objects_over
+from managed_agents.server.services.packages import PackageStore
 from managed_agents.server.services.public_sessions import public_sessions
 from managed_agents.server.services.replies import Replies
+from managed_agents.server.services.sandbox_pools import SandboxPools
 from managed_agents.server.services.session_resources import SessionResources
 from managed_agents.server.services.sessions import Sessions
 from managed_agents.server.services.stream_guards import StreamGuards
 from managed_agents.server.services.streams import Streams
 from managed_agents.server.services.turn_timings import Listener as TurnListener
 from managed_agents.server.services.turn_timings import TurnTimings
+from managed_agents.server.services.warm_packages import WarmPackages
 from managed_agents.server.settings import Settings
 
 SWEEP_SECONDS = 60.0
@@ -101,6 +104,7 @@ async def running_server(settings: Settings, *, clock: Clock | None = None, on_f
         stack.push_async_callback(_stop, asyncio.create_task(context.key_memory.run()))
         stack.push_async_callback(_stop, asyncio.create_task(_sweep_replies(context)))
         stack.push_async_callback(_stop, asyncio.create_task(context.guards.run()))
+        stack.push_async_callback(_stop, asyncio.create_task(context.warm_packages.run()))
         stack.push_async_callback(context.replies.close)
         public = await listen_public(stack, settings, public_app(context))
         internal = await listen_internal(stack, settings, internal_app(context))
@@ -140,7 +144,9 @@ def build_context(
     key_memory = _key_memory(settings, objects)
     callers = Callers(key_memory.keys, objects.api_keys.reflector.synced.is_set, authenticator, clock)
     resources = SessionResources(files, clock)
-    sessions = Sessions(log, clock, feed, leases, resources)
+    pools = SandboxPools(log, objects.environments)
+    packages = PackageStore(settings.data / "packages", namespace_bytes_max=settings.packages_bytes_max)
+    sessions = Sessions(log, clock, feed, leases, resources, pools)
     intents = Intents(log, objects.sessions, resources, clock)
     metrics.gauge("leases", "Living leases", lambda: len(leases))
     metrics.gauge("warm_harnesses", "Harnesses that wait for a session", lambda: len(leases.warm))
@@ -166,6 +172,9 @@ def build_context(
         feed=feed,
         leases=leases,
         sessions=sessions,
+        packages=packages,
+        pools=pools,
+        warm_packages=WarmPackages(log, packages),
         intents=intents,
         public_sessions=public_sessions(log, objects, files, clock, intents, sessions),
         streams=streams,

@@ -18,6 +18,7 @@ from managed_agents.server.services.client_rules import admit_for, check_config,
 from managed_agents.server.services.feed import ChangeFeed
 from managed_agents.server.services.keyed_locks import KeyedLocks
 from managed_agents.server.services.leases import Leases
+from managed_agents.server.services.sandbox_pools import SandboxPools
 from managed_agents.server.services.session_resources import SessionResources
 from managed_agents.server.services.summary import summary_of
 
@@ -32,9 +33,16 @@ class Sessions:
     """What operator, harness and clients may do to sessions."""
 
     def __init__(
-        self, log: EventLog, clock: Clock, feed: ChangeFeed, leases: Leases, resources: SessionResources
+        self,
+        log: EventLog,
+        clock: Clock,
+        feed: ChangeFeed,
+        leases: Leases,
+        resources: SessionResources,
+        pools: SandboxPools,
     ) -> None:
         self._log = log
+        self._pools = pools
         self._resources = resources
         self._locks = KeyedLocks()
         self._clock = clock
@@ -138,10 +146,11 @@ class Sessions:
         return sandbox is not None and sandbox.state == "ready"
 
     async def claim_sandbox(self, session_id: str, epoch: int, wait_seconds: float) -> Sandbox:
-        """Return the session's sandbox, waiting for it to be ready. Raises: FencedError."""
+        """Return the session's sandbox, at once from a pool or waiting for it to be ready. Raises: FencedError."""
         deadline = self._clock.monotonic() + wait_seconds
         with self._feed.waiting(session_id) as changed:
-            sandbox = await self._log.claim_sandbox(session_id, epoch)
+            pool = await self._pools.claim_for(session_id)
+            sandbox = await self._log.claim_sandbox(session_id, epoch, pool)
             while sandbox.state == "wanted" and await self._changed(changed, deadline):
                 sandbox = await self._log.sandbox(session_id, sandbox.pod_name)
         return sandbox

@@ -38,6 +38,7 @@ def summary_of(session: Session, *, revision: int, leases: Leases) -> dict[str, 
         "delivered": list(session.delivered),
         "rejected": list(session.rejected),
         "sandbox": None if session.sandbox is None else _sandbox(session.sandbox),
+        "workspace": session.workspace,
         "collecting": leases.last_looks.awaited(session.id),
     }
 
@@ -65,6 +66,7 @@ def _sandbox(sandbox: Sandbox) -> dict[str, Any]:
         "generation": sandbox.generation,
         "state": sandbox.state,
         "token_sha256": sandbox.token_sha256,
+        "pod_uid": sandbox.pod_uid,
         "address": sandbox.address,
         "reason": sandbox.reason,
         "message": sandbox.message,
