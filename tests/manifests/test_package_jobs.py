@@ -81,6 +81,6 @@ def test_a_sandbox_with_packages_is_valid_and_restricted(plane: ControlPlane, te
     spec = {"agentRef": {"name": "a"}, "environmentRef": {"name": "e"}}
     session = {"apiVersion": "managedagents.dev/v1alpha1", "kind": "Session", "metadata": metadata, "spec": spec}
     pod = sandbox_pod_for(
-        session, _environment(tenant), pod_name="ma-sandbox", token_sha256="0" * 64, settings=SETTINGS
+        session, _environment(tenant), pod_name="ma-sandbox", token_sha256="0" * 64, settings=SETTINGS, claim="ma-claim"
     )
     plane.client.create(pod, dry_run=True)

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from managed_agents.contracts.names import warm_name_for
+from managed_agents.operator.pools.sandboxes_pods import sandbox_pool_name_for, warm_claim_for, warm_pod_for
 from managed_agents.operator.sessions.harness_pods import harness_deployment_for
 from managed_agents.operator.sessions.policies import namespace_objects_for
 from managed_agents.operator.sessions.sandbox_pods import sandbox_pod_for, workspace_claim_for
@@ -55,7 +57,12 @@ def _harness_pod(deployment: Json) -> Json:
 def _sandbox_pod(namespace: str, environment: Json) -> Json:
     settings = SessionSettings()
     return sandbox_pod_for(
-        _session(namespace), environment, pod_name="ma-sandbox", token_sha256="0" * 64, settings=settings
+        _session(namespace),
+        environment,
+        pod_name="ma-sandbox",
+        token_sha256="0" * 64,
+        settings=settings,
+        claim="ma-claim",
     )
 
 
@@ -90,6 +97,16 @@ def test_sandbox_is_restricted_and_mounts_nothing_secret(plane: ControlPlane, te
 
 def test_claim_and_policies_are_valid(plane: ControlPlane, tenant: str) -> None:
     workspace = ENVIRONMENTS["everything"]["spec"]["sandbox"]["workspace"]
-    plane.client.create(workspace_claim_for(_session(tenant), workspace), dry_run=True)
+    plane.client.create(workspace_claim_for(_session(tenant), workspace, "ma-claim"), dry_run=True)
     for resource, manifest in namespace_objects_for(tenant, system_namespace="managed-agents-system"):
         plane.client.apply({"apiVersion": resource.api_version, "kind": resource.kind, **manifest}, dry_run=True)
+
+
+@requirement("A33")
+def test_a_warm_sandbox_is_accepted_without_an_owner_under_the_longest_name(plane: ControlPlane, tenant: str) -> None:
+    metadata = {"name": "e" * 40, "namespace": tenant, "uid": "u"}
+    environment = {"metadata": metadata, "spec": {"sandbox": {"workspace": {"size": "1Gi"}}}}
+    pool, name = sandbox_pool_name_for(environment, SessionSettings()), warm_name_for("e" * 40, "0" * 10)
+    pod = warm_pod_for(environment, pool, pod_name=name, token_sha256="0" * 64, settings=SessionSettings())
+    plane.client.create(pod, dry_run=True)
+    plane.client.create(warm_claim_for(environment, pool, pod_name=name), dry_run=True)

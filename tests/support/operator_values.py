@@ -128,6 +128,7 @@ def observed(**changes: Any) -> Observed:
         "harness_pods": (),
         "sandbox_pods": (),
         "claims": (),
+        "from_pool": (),
         "is_namespace_ready": True,
         "is_clean": False,
         "memory": Memory(),
@@ -154,7 +155,7 @@ def after(seen: Observed, action: Action) -> Observed:
             written = replace(seen.memory, status_digest=digest_of(status), status_written_at=NOW)
             return replace(seen, session={**seen.session, "status": status}, memory=written)
         case AdoptChild():
-            return replace(seen, adoptable=())
+            return replace(seen, adoptable=(), from_pool=())
         case Announce():
             return seen
 

@@ -31,6 +31,8 @@ from managed_agents.operator.namespaces import NamespaceReconciler
 from managed_agents.operator.packages.reconciler import PackagesReconciler
 from managed_agents.operator.pools.demand import Demand
 from managed_agents.operator.pools.reconciler import PoolsReconciler
+from managed_agents.operator.pools.sandboxes_reconciler import SandboxPoolsReconciler
+from managed_agents.operator.pools.standing import Standing
 from managed_agents.operator.server_api import ServerApi
 from managed_agents.operator.server_watch import ServerWatch
 from managed_agents.operator.sessions.observe import Observer
@@ -68,6 +70,7 @@ class Operator:
     leadership: Leadership
     metrics: Metrics
     packages: PackagesReconciler
+    sandboxes: SandboxPoolsReconciler
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,10 +102,12 @@ def build(
     cache, summaries, metrics = ground.cache, ground.summaries, ground.metrics
     sessions = _sessions(ground)
     packages = PackagesReconciler(ground.kube, cache, ground.cluster, ground.server, settings.session)
-    pools = _pools(ground, lambda namespace, name: queue.add(Key("Environment", namespace, name)))
+    standing = Standing(clock)
+    sandboxes = _sandboxes(ground, standing)
+    pools = _pools(ground, standing, sandboxes, lambda namespace, name: queue.add(Key("Environment", namespace, name)))
     controller = Controller(
         sessions,
-        CatalogReconciler(ground.kube, cache, ground.cluster, packages, pools.standing, clock=clock),
+        CatalogReconciler(ground.kube, cache, ground.cluster, packages, standing, clock=clock),
         NamespaceReconciler(cache, ground.cluster),
         pools,
         clock=clock,
@@ -134,6 +139,7 @@ def build(
         leadership=Leadership(ground.kube, clock, namespace=settings.namespace, identity=settings.identity),
         metrics=metrics,
         packages=packages,
+        sandboxes=sandboxes,
     )
 
 
@@ -182,13 +188,30 @@ def _sessions(ground: _Ground) -> SessionReconciler:
     )
 
 
-def _pools(ground: _Ground, changed: Callable[[str, str], None]) -> PoolsReconciler:
+def _sandboxes(ground: _Ground, standing: Standing) -> SandboxPoolsReconciler:
+    return SandboxPoolsReconciler(
+        ground.kube,
+        ground.cache,
+        ground.cluster,
+        ground.server,
+        ground.demand,
+        standing,
+        clock=ground.clock,
+        settings=ground.settings.session,
+    )
+
+
+def _pools(
+    ground: _Ground, standing: Standing, sandboxes: SandboxPoolsReconciler, changed: Callable[[str, str], None]
+) -> PoolsReconciler:
     return PoolsReconciler(
         ground.cache,
         ground.cluster,
         ground.server,
         ground.chains,
         ground.demand,
+        standing,
+        sandboxes,
         clock=ground.clock,
         settings=ground.settings.session,
         new_serial=lambda: secrets.token_hex(SERIAL_BYTES),
@@ -226,6 +249,11 @@ async def _lead(settings: Settings, operator: Operator, run_framework: RunFramew
     background.append(asyncio.create_task(operator.queue.run(), name="work queue"))
     background.append(asyncio.create_task(operator.sweeper.run(), name="sweep"))
     background.append(asyncio.create_task(operator.packages.run(), name="packages"))
+
+    def look_at(namespace: str) -> None:
+        operator.queue.add(Key("Pools", namespace))
+
+    background.append(asyncio.create_task(operator.sandboxes.run(look_at), name="warm sandboxes"))
     if settings.leader_elect:
         background.append(asyncio.create_task(operator.leadership.hold(lose), name="lease"))
     for task in background:

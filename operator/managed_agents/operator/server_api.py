@@ -94,6 +94,38 @@ class ServerApi:
         body = {key: getattr(report, key) for key in ("session_id", "pod_uid", "state", "address", "reason", "message")}
         await self._call("PUT", path, body)
 
+    async def warm_namespaces(self) -> list[str]:
+        """Return the namespaces of which the server keeps warm sandboxes, or a pool of them."""
+        return [str(item) for item in (await self._call("GET", _WARM_SANDBOXES))["namespaces"]]
+
+    async def warm_sandboxes(self, namespace: str) -> Answer:
+        """Return a namespace's pools of sandboxes, and those that no session has."""
+        return await self._call("GET", f"{_WARM_SANDBOXES}/{quote(namespace, safe='')}")
+
+    async def put_sandbox_pool(self, namespace: str, environment: str, generation: int, pool: str) -> None:
+        """Say which pool is right for a generation of an Environment."""
+        await self._call("PUT", _sandbox_pool_path(namespace, environment), {"generation": generation, "pool": pool})
+
+    async def drop_sandbox_pool(self, namespace: str, environment: str) -> None:
+        """Let nothing be claimed from an Environment's pool."""
+        await self._call("DELETE", _sandbox_pool_path(namespace, environment))
+
+    async def add_warm_sandbox(self, wanted: Mapping[str, Any]) -> Answer:
+        """Make the record of a warm sandbox; returns it with the name of its Pod."""
+        return await self._call("POST", _WARM_SANDBOXES, wanted)
+
+    async def report_warm_sandbox(self, namespace: str, pod_name: str, pod_uid: str, address: str | None) -> None:
+        """Tell where a Pod of a pool is ready, or that it is not. Raises: NotFoundError when it left the pool."""
+        body = {"state": "pending" if address is None else "ready", "pod_uid": pod_uid, "address": address}
+        await self._call("PUT", _warm_sandbox_path(namespace, pod_name), body)
+
+    async def retire_warm_sandbox(self, namespace: str, pod_name: str) -> bool:
+        """Take a sandbox out of its pool; tells whether a session works in its claim.
+
+        Raises: ConflictError while it is a session's.
+        """
+        return bool((await self._call("DELETE", _warm_sandbox_path(namespace, pod_name)))["is_workspace"])
+
     async def has_packages(self, namespace: str, digest: str) -> bool:
         """Tell whether the server keeps an archive of packages."""
         try:
@@ -165,6 +197,17 @@ def _session_path(session_id: str) -> str:
 
 def _warm_path(deployment_uid: str) -> str:
     return f"/internal/v1/warm-harnesses/{quote(deployment_uid, safe='')}"
+
+
+_WARM_SANDBOXES = "/internal/v1/warm-sandboxes"
+
+
+def _sandbox_pool_path(namespace: str, environment: str) -> str:
+    return f"/internal/v1/sandbox-pools/{quote(namespace, safe='')}/{quote(environment, safe='')}"
+
+
+def _warm_sandbox_path(namespace: str, pod_name: str) -> str:
+    return f"{_WARM_SANDBOXES}/{quote(namespace, safe='')}/{quote(pod_name, safe='')}"
 
 
 def _packages_path(namespace: str, digest: str) -> str:

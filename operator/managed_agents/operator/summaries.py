@@ -22,6 +22,7 @@ class SandboxRecord:
     pod_name: str
     state: str
     token_sha256: str
+    pod_uid: str | None = None
 
     @property
     def is_claimed(self) -> bool:
@@ -76,6 +77,8 @@ class Summary:
     delivered: frozenset[str]
     rejected: tuple[Mapping[str, Any], ...]
     sandbox: SandboxRecord | None
+    workspace: str | None
+    """The claim that came with a warm sandbox, and is the session's from then on."""
     collecting: str | None
     """The sandbox Pod whose outputs are still copied, after the release or the end of the session."""
 
@@ -105,6 +108,7 @@ class Summary:
             delivered=frozenset(value.get("delivered") or ()),
             rejected=tuple(value.get("rejected") or ()),
             sandbox=_sandbox(value.get("sandbox")),
+            workspace=value.get("workspace"),
             collecting=value.get("collecting"),
         )
 
@@ -131,7 +135,12 @@ def _error(value: Mapping[str, Any] | None) -> ErrorRecord | None:
 def _sandbox(value: Mapping[str, Any] | None) -> SandboxRecord | None:
     if value is None:
         return None
-    return SandboxRecord(pod_name=value["pod_name"], state=value["state"], token_sha256=value["token_sha256"])
+    return SandboxRecord(
+        pod_name=value["pod_name"],
+        state=value["state"],
+        token_sha256=value["token_sha256"],
+        pod_uid=value.get("pod_uid"),
+    )
 
 
 class Listener(Protocol):

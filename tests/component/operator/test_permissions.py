@@ -36,6 +36,19 @@ async def install_packages(operated: World) -> None:
     await operated.advance(3)
 
 
+async def adopt_sandbox(operated: World) -> None:
+    """Let a session claim a warm sandbox with a workspace."""
+    operated.create("environments", "stored", {"sandbox": {"warmReplicas": 1, "workspace": {"size": "1Gi"}}})
+    await operated.settle()
+    operated.session("quick", "Hello.", environmentRef={"name": "stored"})
+    await operated.settle()
+    await (await operated.turn("quick", ends=False)).ask_sandbox()
+    operated.kube.delete(kind_of("environments"), "team-a", "stored")
+    operated.kube.delete(kind_of("sessions"), "team-a", "quick")
+    for _ in range(3):
+        await operated.advance(1)
+
+
 async def live_fully(operated: World) -> None:
     mounts = [{"mountPath": "/data", "configMapRef": {"name": "reference"}}]
     operated.kube.create(kind_of("configmaps"), "team-a", {"metadata": {"name": "reference"}, "data": {}})
@@ -44,6 +57,7 @@ async def live_fully(operated: World) -> None:
     await operated.settle()
     turn = await operated.turn(ends=False)
     await turn.ask_sandbox()
+    await adopt_sandbox(operated)
     key = {"data": {"api-key": "bmV3"}}
     operated.kube.merge(kind_of("secrets"), "team-a", "key", key)
     await operated.advance(20)

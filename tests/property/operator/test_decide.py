@@ -138,9 +138,15 @@ def test_what_is_still_copied_keeps_its_sandbox_and_its_proxy(seen: Observed) ->
 def test_pods_of_a_session_that_is_taken_go_once_nobody_copies_from_them(status: str, alive: bool) -> None:
     left = summary(released=status == "idle", status=status, collecting="ma-repair-box")
     pods = (HarnessPod(reading=reading("harness", has_ended=not alive), deployment_uid="dddd"),)
-    seen = observed(summary=left, deployment=deployment(), harness_pods=pods, sandbox_pods=(reading("ma-repair-box"),))
-    gone = {action.resource for action in actions_of(seen) if isinstance(action, DeleteChild)}
-    assert gone == (set() if alive else {DEPLOYMENTS, PODS})
+    seen = observed(
+        summary=left,
+        deployment=deployment(),
+        spare_deployments=(deployment("spare"),),
+        harness_pods=pods,
+        sandbox_pods=(reading("ma-repair-box"),),
+    )
+    gone = {action.uid for action in actions_of(seen) if isinstance(action, DeleteChild)}
+    assert gone == (set() if alive else {"dddd", "spare", "uid-of-ma-repair-box"})
 
 
 def _is_forced_delete(seen: Observed, action: Action) -> bool:

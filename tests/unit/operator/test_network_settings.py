@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from managed_agents.operator.sessions.harness_pods import harness_deployment_for
-from managed_agents.operator.sessions.sandbox_pods import sandbox_pod_for
+from managed_agents.operator.sessions.sandbox_pods import sandbox_pod_spec
 from managed_agents.operator.settings import SessionSettings, parse
 from support.operator_values import ENVIRONMENT, session
 
@@ -19,9 +19,7 @@ def _proxy(settings: SessionSettings) -> dict[str, Any]:
 
 
 def test_tools_know_their_only_way_out() -> None:
-    pod = sandbox_pod_for(session(), ENVIRONMENT, pod_name="ma-box", token_sha256="0" * 64, settings=SessionSettings())[
-        "spec"
-    ]
+    pod = sandbox_pod_spec(ENVIRONMENT, token_sha256="0" * 64, claim="ma-claim", settings=SessionSettings())
     variables = {item["name"]: item["value"] for item in pod["containers"][0]["env"]}
     relay = "http://127.0.0.1:3128"
     assert {variables[name] for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")} == {relay}

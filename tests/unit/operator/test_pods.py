@@ -22,7 +22,9 @@ TOKEN = "a" * 64
 
 def sandbox(**spec: Any) -> Manifest:
     environment = {**ENVIRONMENT, "spec": {"sandbox": spec}}
-    return sandbox_pod_for(session(), environment, pod_name="ma-box", token_sha256=TOKEN, settings=SETTINGS)
+    return sandbox_pod_for(
+        session(), environment, pod_name="ma-box", token_sha256=TOKEN, settings=SETTINGS, claim="ma-claim"
+    )
 
 
 def harness() -> Manifest:
@@ -112,7 +114,7 @@ def test_environment_shapes_the_sandbox() -> None:
     claims = [
         volume["persistentVolumeClaim"]["claimName"] for volume in pod["volumes"] if "persistentVolumeClaim" in volume
     ]
-    claim = workspace_claim_for(session(), {"size": "5Gi", "storageClassName": "standard"})
+    claim = workspace_claim_for(session(), {"size": "5Gi", "storageClassName": "standard"}, "ma-claim")
     assert claims == [claim["metadata"]["name"]]
     assert claim["spec"]["storageClassName"] == "standard"
 
@@ -131,7 +133,7 @@ def test_mounted_certificates_are_what_tools_trust() -> None:
 
 
 def test_every_object_carries_the_labels_and_its_owner() -> None:
-    for manifest in (harness(), sandbox(), workspace_claim_for(session(), {"size": "1Gi"})):
+    for manifest in (harness(), sandbox(), workspace_claim_for(session(), {"size": "1Gi"}, "ma-claim")):
         labels = manifest["metadata"]["labels"]
         assert labels[names.LABEL_SESSION] == "repair"
         assert labels[names.LABEL_SESSION_UID] == session()["metadata"]["uid"]

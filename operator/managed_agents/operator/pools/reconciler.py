@@ -34,6 +34,7 @@ from managed_agents.operator.pools.harnesses import (
     withdrawals,
 )
 from managed_agents.operator.pools.quantities import Requests
+from managed_agents.operator.pools.sandboxes_reconciler import SandboxPoolsReconciler
 from managed_agents.operator.pools.sizing import Bounds, Size, size_for
 from managed_agents.operator.pools.standing import Counts, Standing
 from managed_agents.operator.server_api import ServerApi
@@ -56,6 +57,8 @@ class PoolsReconciler:
         server: ServerApi,
         chains: Chains,
         demand: Demand,
+        standing: Standing,
+        sandboxes: SandboxPoolsReconciler,
         *,
         clock: Clock,
         settings: SessionSettings,
@@ -74,12 +77,14 @@ class PoolsReconciler:
         self._changed = changed
         self._offered: dict[str, dict[str, str]] = {}
         self._generations: dict[str, dict[str, int]] = {}
-        self.standing = Standing(clock)
+        self._standing = standing
+        self._sandboxes = sandboxes
         self._log = structlog.get_logger()
 
     def forget_server(self) -> None:
         """Offer everything again: the server may have been restored from a backup."""
         self._offered.clear()
+        self._sandboxes.forget_server()
 
     async def reconcile(self, namespace: str) -> float | None:
         """Bring the pools of a namespace to their size; returns when to look again. Raises: RetryableError."""
@@ -91,8 +96,9 @@ class PoolsReconciler:
             pools[name] = HarnessPool(image="", bounds=Bounds(least=0, most=0), environments=())
         asking = {_name_of(item) for pool in pools.values() for item in pool.environments}
         others = [name for name in map(_name_of, environments) if name not in asking]
-        self.standing.note(namespace, others, "harness", None)
+        self._standing.note(namespace, others, "harness", None)
         rechecks = [await self._harnesses(namespace, pool, members.get(name, [])) for name, pool in pools.items()]
+        rechecks.append(await self._sandboxes.reconcile(namespace, environments))
         rechecks.append(self._tell(namespace, environments))
         return min((seconds for seconds in rechecks if seconds is not None), default=None)
 
@@ -145,7 +151,7 @@ class PoolsReconciler:
         is_refused = await self._apply(namespace, groups)
         pod = Requests.of_pod(harness_pod_spec(pool.image, self._settings))
         counts = Counts(wanted=decision.wanted, ready=decision.ready, requests=pod.times(decision.wanted))
-        self.standing.note(namespace, map(_name_of, pool.environments), "harness", counts)
+        self._standing.note(namespace, map(_name_of, pool.environments), "harness", counts)
         return REFUSED_RETRY_SECONDS if is_refused else size.recheck_seconds
 
     def _size(self, namespace: str, pool: HarnessPool) -> Size:
@@ -223,8 +229,8 @@ class PoolsReconciler:
 
     def _tell(self, namespace: str, environments: Iterable[Manifest]) -> float | None:
         """Let the Environments whose counts changed be written, not too often; returns when the next one is due."""
-        self.standing.forget(namespace, map(_name_of, environments))
-        due, later = self.standing.due(namespace)
+        self._standing.forget(namespace, map(_name_of, environments))
+        due, later = self._standing.due(namespace)
         for name in due:
             self._changed(namespace, name)
         return later

@@ -7,6 +7,7 @@ from managed_agents.kube.resources import SESSIONS
 from managed_agents.operator.actions import Action, WriteStatus
 from managed_agents.operator.conditions import paused_status
 from managed_agents.operator.sessions.admit import Admission, Refusal, admit
+from managed_agents.operator.sessions.adopt import adopt_sandbox
 from managed_agents.operator.sessions.announcements import (
     memory_announcements,
     memory_kills,
@@ -45,6 +46,7 @@ def _steps(observed: Observed, admission: Admission | Refusal, now: datetime) ->
         provisioned,
         expire(observed, now),
         run(observed),
+        adopt_sandbox(observed),
         see_to_sandbox(observed),
         go_idle(observed, now),
         StepResult(actions=tuple(told)),

@@ -74,6 +74,8 @@ class Observed:
     harness_pods: tuple[HarnessPod, ...]
     sandbox_pods: tuple[PodReading, ...]
     claims: tuple[Manifest, ...]
+    from_pool: tuple[tuple[Resource, Manifest], ...]
+    """Those sandbox Pods and claims that the session took from a pool, and that are not marked as its own yet."""
     is_namespace_ready: bool
     is_clean: bool
     """A live list, made because nothing of the Session was left in the cache, was empty."""

@@ -15,7 +15,6 @@ from managed_agents.contracts.errors import NotFoundError
 from managed_agents.kube.client import Kube
 from managed_agents.kube.resources import (
     AGENTS,
-    CLAIMS,
     CONFIG_MAPS,
     DEPLOYMENTS,
     ENVIRONMENTS,
@@ -32,7 +31,8 @@ from managed_agents.operator.sessions.admit import pinned_version
 from managed_agents.operator.sessions.harness_pods import is_warm_made, runs_our_containers
 from managed_agents.operator.sessions.metadata import is_owned_by, session_selector
 from managed_agents.operator.sessions.model import Catalog, HarnessPod, Memory, Observed, session_id_of
-from managed_agents.operator.sessions.pod_state import PodReading, read_deployment, read_pod
+from managed_agents.operator.sessions.pod_state import read_deployment, read_pod
+from managed_agents.operator.sessions.sandbox_objects import SandboxObjects, from_pool
 from managed_agents.operator.settings import SessionSettings
 from managed_agents.operator.summaries import Summaries, Summary
 from managed_agents.operator.watched import CHILDREN
@@ -61,11 +61,14 @@ class Observer:
         self._settings = settings
         self._snapshots: OrderedDict[tuple[str, str], Mapping[str, Any]] = OrderedDict()
         self._chains = chains
+        self._sandboxes = SandboxObjects(kube, cache)
 
     async def observe(self, session: Manifest, memory: Memory, *, is_namespace_ready: bool) -> Observed:
         """Observe a Session. Raises: RetryableError when a live read fails."""
         namespace, uid = session["metadata"]["namespace"], session["metadata"]["uid"]
         summary = self._summaries.get(session_id_of(session))
+        sandbox_pods = await self._sandboxes.pods(namespace, uid, summary)
+        claims = self._sandboxes.claims(namespace, uid, summary)
         owned = [item for item in self._cache.children(DEPLOYMENTS, uid) if is_owned_by(item, uid)]
         leased = self._leased_deployment(namespace, summary)
         deployment, spare = chosen_deployment(owned, leased, self._holder(summary))
@@ -78,8 +81,9 @@ class Observer:
             adoptable=tuple(self._adoptable(uid, deployment)),
             deployment_problem=None if deployment is None else read_deployment(deployment),
             harness_pods=await self._harness_pods(uid, namespace, deployment),
-            sandbox_pods=await self._sandbox_pods(uid, namespace, summary),
-            claims=tuple(claim for claim in self._cache.children(CLAIMS, uid) if is_owned_by(claim, uid)),
+            sandbox_pods=tuple(read_pod(pod, self._clock.now()) for pod in sandbox_pods),
+            claims=tuple(claims),
+            from_pool=from_pool(uid, sandbox_pods, claims),
             is_namespace_ready=is_namespace_ready,
             is_clean=await self._is_clean(session, memory),
             memory=memory,
@@ -190,15 +194,6 @@ class Observer:
                 deployment_uid = chain if chain == deployment["metadata"]["uid"] else None
             found.append(HarnessPod(reading=read_pod(pod, self._clock.now()), deployment_uid=deployment_uid))
         return tuple(found)
-
-    async def _sandbox_pods(self, uid: str, namespace: str, summary: Summary | None) -> tuple[PodReading, ...]:
-        pods = [pod for pod in self._pods(uid, names.COMPONENT_SANDBOX) if is_owned_by(pod, uid)]
-        record = summary.sandbox if summary is not None else None
-        if record is not None and record.is_claimed and record.pod_name not in {p["metadata"]["name"] for p in pods}:
-            live = await self._live(PODS, namespace, record.pod_name)
-            if live is not None and is_owned_by(live, uid):
-                pods.append(live)
-        return tuple(read_pod(pod, self._clock.now()) for pod in pods)
 
     def _pods(self, uid: str, component: str) -> list[Manifest]:
         return [

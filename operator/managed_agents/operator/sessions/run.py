@@ -85,6 +85,8 @@ def _adoptions(observed: Observed) -> list[Action]:
 
 
 def _spare(observed: Observed) -> list[Action]:
+    if observed.collecting is not None:  # one of them may be the one that copies
+        return []
     return [_removal(observed, deployment) for deployment in observed.spare_deployments]
 
 

@@ -55,24 +55,34 @@ def _absent(observed: Observed, record: SandboxRecord) -> list[Action]:
         return _report(observed, record.pod_name, None, "pending", waiting)
     if not record.is_claimed and (problem := _waits_for_packages(observed)) is not None:
         return _report(observed, record.pod_name, None, "pending", problem)
+    claim = workspace_claim_name(observed)
     pod = sandbox_pod_for(
         observed.session,
         environment,
         pod_name=record.pod_name,
         token_sha256=record.token_sha256,
         settings=observed.settings,
+        claim=claim,
     )
     actions: list[Action] = [] if observed.is_namespace_ready else [EnsureNamespace(namespace=observed.namespace)]
     workspace = (environment["spec"].get("sandbox") or {}).get("workspace")
-    claim = names.workspace_claim_name_for(observed.name, observed.uid)
     if workspace and claim not in {item["metadata"]["name"] for item in observed.claims}:
-        manifest = workspace_claim_for(observed.session, workspace)
+        manifest = workspace_claim_for(observed.session, workspace, claim)
         actions.append(CreateChild(resource=CLAIMS, manifest=manifest, owner_uid=observed.uid))
     actions.append(CreateChild(resource=PODS, manifest=pod, owner_uid=observed.uid))
     if (fault := observed.memory.fault) is not None:
         problem = Problem(reason=fault.reason, message=fault.message)
         actions = [*_report(observed, record.pod_name, None, "pending", problem), *actions]
     return actions
+
+
+def workspace_claim_name(observed: Observed) -> str:
+    """Name the claim of the session's workspace: the one of its warm sandbox, or one that is there, or a new one."""
+    if observed.summary is not None and observed.summary.workspace is not None:
+        return observed.summary.workspace
+    own = names.workspace_claim_name_for(observed.name, observed.uid)
+    there = [str(claim["metadata"]["name"]) for claim in observed.claims]
+    return own if own in there else next(iter(there), own)
 
 
 def _waits_for_packages(observed: Observed) -> Problem | None:

@@ -34,27 +34,38 @@ OUTPUTS = "/mnt/session/outputs"
 UPLOADS = "/mnt/session/uploads"
 
 
-def workspace_claim_for(session: Manifest, workspace: dict[str, Any]) -> Manifest:
+def workspace_claim_for(session: Manifest, workspace: dict[str, Any], name: str) -> Manifest:
     """Build the claim that holds `/workspace` as long as the Session lives, over all its sandbox Pods."""
-    name = names.workspace_claim_name_for(session["metadata"]["name"], session["metadata"]["uid"])
+    return claim_of(metadata_for(session, name, names.COMPONENT_SANDBOX), workspace)
+
+
+def claim_of(metadata: dict[str, Any], workspace: dict[str, Any]) -> Manifest:
+    """Build a claim of an Environment's `workspace`."""
     spec: dict[str, Any] = {
         "accessModes": ["ReadWriteOnce"],
         "resources": {"requests": {"storage": workspace["size"]}},
     }
     if workspace.get("storageClassName"):
         spec["storageClassName"] = workspace["storageClassName"]
-    return {
-        "apiVersion": "v1",
-        "kind": "PersistentVolumeClaim",
-        "metadata": metadata_for(session, name, names.COMPONENT_SANDBOX),
-        "spec": spec,
-    }
+    return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": spec}
 
 
 def sandbox_pod_for(
-    session: Manifest, environment: Manifest, *, pod_name: str, token_sha256: str, settings: SessionSettings
+    session: Manifest, environment: Manifest, *, pod_name: str, token_sha256: str, settings: SessionSettings, claim: str
 ) -> Manifest:
-    """Build the Pod that the server asked for by name; it accepts one bind, with the token of that hash."""
+    """Build the Pod that the server asked for by name. `claim` holds its workspace, if the Environment wants one."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": metadata_for(session, pod_name, names.COMPONENT_SANDBOX),
+        "spec": sandbox_pod_spec(environment, token_sha256=token_sha256, claim=claim, settings=settings),
+    }
+
+
+def sandbox_pod_spec(
+    environment: Manifest, *, token_sha256: str, claim: str, settings: SessionSettings
+) -> dict[str, Any]:
+    """Build what runs in a sandbox Pod: it names no session, and accepts one bind, with the token of that hash."""
     sandbox: dict[str, Any] = environment["spec"].get("sandbox") or {}
     mounts: list[dict[str, Any]] = sandbox.get("mounts") or []
     spec: dict[str, Any] = {
@@ -66,19 +77,14 @@ def sandbox_pod_for(
         "securityContext": pod_security(TOOLS_UID),
         "initContainers": [_supervisor(sandbox, token_sha256, settings)],
         "containers": [_tools(sandbox, mounts, tools_variables(environment), settings)],
-        "volumes": _volumes(session, sandbox, mounts),
+        "volumes": _volumes(claim, sandbox, mounts),
         "tolerations": node_tolerations(UNREACHABLE_SECONDS),
         "dnsPolicy": "None",
         "dnsConfig": {"nameservers": ["127.0.0.1"]},
     }
     if sandbox.get("runtimeClassName"):
         spec["runtimeClassName"] = sandbox["runtimeClassName"]
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": metadata_for(session, pod_name, names.COMPONENT_SANDBOX),
-        "spec": with_packages(spec, wanted_digest(environment, settings)),
-    }
+    return with_packages(spec, wanted_digest(environment, settings))
 
 
 def _supervisor(sandbox: dict[str, Any], token_sha256: str, settings: SessionSettings) -> dict[str, Any]:
@@ -175,10 +181,9 @@ def _number(quantity: str) -> float:
     return float(digits) * _SUFFIXES.get(quantity[len(digits) :], 1.0)
 
 
-def _volumes(session: Manifest, sandbox: dict[str, Any], mounts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _volumes(claim: str, sandbox: dict[str, Any], mounts: list[dict[str, Any]]) -> list[dict[str, Any]]:
     files: list[dict[str, Any]] = [{"name": "workspace", "emptyDir": {}}, {"name": "outputs", "emptyDir": {}}]
     if sandbox.get("workspace"):
-        claim = names.workspace_claim_name_for(session["metadata"]["name"], session["metadata"]["uid"])
         files = [{"name": "workspace", "persistentVolumeClaim": {"claimName": claim}}]
     return [
         {"name": "runner", "emptyDir": {"sizeLimit": "16Mi"}},
