@@ -30,7 +30,7 @@ class Sandboxes:
         last = self.state.connection.execute("SELECT max(generation) FROM sandboxes WHERE sid = ?", (entry.sid,)).get
         taken = None if pool is None else self.warm.take(session.namespace, entry.sid, pool, is_first=last is None)
         if taken is not None and taken.has_claim:
-            entry = Entry(entry.sid, replace(session, workspace=taken.pod_name))
+            entry = Entry(entry.sid, session._replace(workspace=taken.pod_name))
         sandbox = self._new(session, (last or 0) + 1, taken)
         self._store(entry, sandbox)
         return sandbox
