@@ -61,4 +61,4 @@ CONTEXT = web.AppKey("context", Context)
 
 def context_of(request: web.Request) -> Context:
     """Return the parts that a request's handler works with."""
-    return request.config_dict[CONTEXT]
+    return request.app[CONTEXT]  # not `config_dict`, which is built anew at each look
