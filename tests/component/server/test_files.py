@@ -282,6 +282,33 @@ async def test_outputs_become_files_of_their_session(server: TestServer, client:
     assert listed == {"outputs": [changed]}
 
 
+@requirement("files-last")
+async def test_what_a_released_pod_copies_late_takes_no_later_output_s_place(server: TestServer) -> None:
+    session = await server.create("a")
+    await server.register(session)
+    async with server.wake() as socket:
+        epoch = (await server.leased(socket))["epoch"]
+        await put_output(server, session, "kept.txt", b"before")
+        claim = {"epoch": epoch, "name": "default", "wait_seconds": 0}
+        pod = (await server.harness("pod-1", "POST", f"/sessions/{session}/sandbox", claim))[1]["pod_name"]
+        ready = {"session_id": session, "pod_uid": "box-1", "state": "ready", "address": "10.0.0.1:7400"}
+        await server.operator("PUT", f"/sandboxes/team-a/{pod}", ready)
+        _, summary = await server.operator("POST", f"/sessions/{session}/release", {"epoch": epoch})
+        assert summary["collecting"] == pod
+        assert await socket.receive_json() == {"type": "released", "sandbox": pod}
+    assert (await server.harness("pod-1", "GET", f"/sessions/{session}"))[0] == 403, "it may copy, and nothing else"
+    await server.register(session, "pod-2")
+    url = f"{server.internal_url}/internal/v1/sessions/{session}/outputs"
+    later = await server.call("PUT", url, pod_token("pod-2"), data=b"new", params={"path": "a.txt", "version": "1"})
+    assert later[0] == 200
+    assert (await put_output(server, session, "a.txt", b"old"))[0] == 409
+    assert (await put_output(server, session, "kept.txt", b"after"))[0] == 200
+    assert (await put_output(server, session, "b.txt", b"late"))[0] == 200
+    assert await server.harness("pod-1", "POST", f"/sessions/{session}/sandbox/{pod}/collected", {}) == (200, {})
+    assert (await server.operator("GET", f"/sessions/{session}"))[1]["collecting"] is None
+    assert (await put_output(server, session, "c.txt", b"later"))[0] == 403
+
+
 @pytest.mark.parametrize("path", ["", "/a", "a/../b", "a//b", ".", "a/", "x" * 1025, "a\0b"])
 async def test_an_output_outside_its_folder_is_refused(server: TestServer, path: str) -> None:
     session = await server.create("a")

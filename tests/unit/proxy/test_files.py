@@ -373,6 +373,19 @@ async def test_a_sandbox_that_is_taken_away_is_looked_into_before_its_pod_may_go
     assert len(transfers.calls) == 5
 
 
+async def test_what_was_refused_before_is_tried_again_by_the_last_look() -> None:
+    transfers = FakeTransfers(store=[RefusedError(400, "invalid_request", "quota")])
+    transfers.leave("a", "1")
+    outputs = outputs_of(transfers)
+    outputs.in_use(BINDING)
+    outputs.called()
+    await until(lambda: not outputs._tasks)
+    assert transfers.kept == {}
+    outputs.let_go("sesn_1", "ma-1")
+    await until(lambda: not outputs._tasks)
+    assert transfers.kept == {"a": "1"}
+
+
 async def test_a_sandbox_that_was_never_used_may_go_at_once() -> None:
     transfers = FakeTransfers()
     outputs = outputs_of(transfers)

@@ -143,7 +143,7 @@ async def test_a_released_pod_may_copy_what_its_sandbox_holds_until_it_says_so_o
         await world.log.release(SESSION, lease.epoch)
         looks = world.leases.last_looks
         assert await ended(lease) == {"type": "released", "sandbox": name}
-        assert (looks.awaited(SESSION), looks.is_held_by(SESSION, "a"), looks.is_held_by(SESSION, "b")) == (
+        assert (looks.awaited(SESSION), looks.of(SESSION, "a") is not None, looks.of(SESSION, "b") is not None) == (
             name,
             True,
             False,
@@ -154,7 +154,7 @@ async def test_a_released_pod_may_copy_what_its_sandbox_holds_until_it_says_so_o
             looks.done(SESSION, name)
         before = world.feed.revision(SESSION)
         world.leases.expire()
-        assert (looks.awaited(SESSION), looks.is_held_by(SESSION, "a")) == (None, False)
+        assert (looks.awaited(SESSION), looks.of(SESSION, "a")) == (None, None)
         assert (world.feed.revision(SESSION) > before) == (seconds > 0.0), "the operator hears of the end"
         await world.log.register(
             HarnessPod(pod_uid="a", namespace="n", pod_name="a", deployment_uid="d", session_id=SESSION)

@@ -142,6 +142,7 @@ class Outputs:
     async def _let_go(self, session: str, sandbox_name: str) -> None:
         binding = self._binding
         if binding is not None and binding.pod_name == sandbox_name:
+            self._copier.retry_refused()
             await self.last_look()
             if self._binding is binding:
                 self._binding = None

@@ -12,6 +12,7 @@ from managed_agents.server.context import context_of
 from managed_agents.server.services.authenticator import Access, Identity
 from managed_agents.server.services.callers import Caller
 from managed_agents.server.services.errors import ForbiddenError, NotRegisteredError
+from managed_agents.server.services.last_looks import LastLook
 from managed_agents.server.services.stream_guards import Pass
 
 WORKSPACE_HEADER = "anthropic-workspace-id"
@@ -59,15 +60,26 @@ async def harness(request: web.Request) -> str:
     return session_id
 
 
-async def collector(request: web.Request) -> str:
-    """Return the session id of the path, for a Pod of its own or one that looks into its sandbox for the last time.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collector:
+    """A Pod that may copy a session's outputs: of its own, or, with a `look`, for the last time."""
 
-    Raises: NotRegisteredError.
-    """
+    session_id: str
+    look: LastLook | None
+
+
+async def collector(request: web.Request) -> Collector:
+    """Return who copies outputs of the session in the path. Raises: NotRegisteredError."""
     session_id, pod_uid = request.match_info["session_id"], await harness_pod_uid(request)
-    if not context_of(request).leases.last_looks.is_held_by(session_id, pod_uid):
+    try:
         await _require_registered(request, session_id, pod_uid)
-    return session_id
+    except NotRegisteredError:
+        # looked for after the log was: a release that the log knows of has been told of by now
+        look = context_of(request).leases.last_looks.of(session_id, pod_uid)
+        if look is None:
+            raise
+        return Collector(session_id=session_id, look=look)
+    return Collector(session_id=session_id, look=None)
 
 
 async def operator_or_harness(request: web.Request) -> Identity:

@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from managed_agents.contracts.errors import NotFoundError
+from managed_agents.contracts.errors import ConflictError, NotFoundError
 from managed_agents.eventlog.records import Slice
 from managed_agents.filestore.records import Draft, File
 from managed_agents.server.context import Context, context_of
@@ -38,14 +38,15 @@ async def get_content(request: web.Request) -> web.StreamResponse:
 
 async def list_outputs(request: web.Request) -> web.Response:
     """Return what is stored of a session's outputs."""
-    session_id = await access.collector(request)
+    session_id = (await access.collector(request)).session_id
     outputs = await context_of(request).files.outputs(session_id)
     return json_response({"outputs": [_output(file) for file in outputs]})
 
 
 async def put_output(request: web.Request) -> web.Response:
     """Store an output under its path. The same bytes keep their File; other bytes get a new one in its place."""
-    session_id = await access.collector(request)
+    by = await access.collector(request)
+    session_id = by.session_id
     context = context_of(request)
     path = output_path_of(request.query.get("path"))
     version = request.query.get("version", "")[:VERSION_LENGTH_MAX]
@@ -58,6 +59,8 @@ async def put_output(request: web.Request) -> web.Response:
         known = {file.path: file for file in await context.files.outputs(session_id)}.get(path)
         if known is not None and known.content is not None and known.sha256 == whole.sha256:
             return json_response(_output(await context.files.note_version(known, version)))
+        if known is not None and by.look is not None and known.created_at >= by.look.since:
+            raise ConflictError(f"{path}: a later sandbox of the session has left another file there")
         draft = Draft(
             namespace=session.namespace,
             filename=path,
@@ -72,7 +75,7 @@ async def put_output(request: web.Request) -> web.Response:
 
 async def end_last_look(request: web.Request) -> web.Response:
     """Note that nothing more will be copied from a sandbox that was given up: its Pod may go."""
-    session_id = await access.collector(request)
+    session_id = (await access.collector(request)).session_id
     context_of(request).leases.last_looks.done(session_id, request.match_info["pod_name"])
     return json_response({})
 

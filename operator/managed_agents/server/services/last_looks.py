@@ -8,16 +8,17 @@ process knows of it: a restart ends the wait, and costs at most what the last pe
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from managed_agents.contracts.clock import Clock
+from managed_agents.contracts.clock import Clock, rfc3339
 from managed_agents.contracts.limits import LAST_LOOK_SECONDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LastLook:
-    """A harness Pod copies what is left in a sandbox. `ends_at` is on the monotonic clock."""
+    """A harness Pod copies what is left in a sandbox. `ends_at` is on the monotonic clock, `since` RFC 3339."""
 
     harness_uid: str
     sandbox_name: str
+    since: str
     ends_at: float
 
 
@@ -31,8 +32,12 @@ class LastLooks:
 
     def begin(self, session_id: str, *, harness_uid: str, sandbox_name: str) -> None:
         """Wait for a harness Pod's last look, for a bounded time."""
-        ends_at = self._clock.monotonic() + LAST_LOOK_SECONDS
-        self._looks[session_id] = LastLook(harness_uid=harness_uid, sandbox_name=sandbox_name, ends_at=ends_at)
+        self._looks[session_id] = LastLook(
+            harness_uid=harness_uid,
+            sandbox_name=sandbox_name,
+            since=rfc3339(self._clock.now()),
+            ends_at=self._clock.monotonic() + LAST_LOOK_SECONDS,
+        )
         self._notify(session_id)
 
     def awaited(self, session_id: str) -> str | None:
@@ -40,10 +45,11 @@ class LastLooks:
         look = self._looks.get(session_id)
         return None if look is None or look.ends_at <= self._clock.monotonic() else look.sandbox_name
 
-    def is_held_by(self, session_id: str, pod_uid: str) -> bool:
-        """Tell whether a Pod may still copy the session's outputs, though the session is no longer its own."""
+    def of(self, session_id: str, pod_uid: str) -> LastLook | None:
+        """Return by what a Pod may still copy the session's outputs, though the session is no longer its own."""
         look = self._looks.get(session_id)
-        return look is not None and look.harness_uid == pod_uid and self.awaited(session_id) is not None
+        is_its = look is not None and look.harness_uid == pod_uid and self.awaited(session_id) is not None
+        return look if is_its else None
 
     def done(self, session_id: str, sandbox_name: str) -> None:
         """Wait no more: all that was left is copied, or cannot be."""
