@@ -86,7 +86,7 @@ async def test_a_warm_sandbox_is_made_claimed_and_told_of(server: TestServer) ->
         "pod_uid": None,
         "address": None,
     }
-    assert name.startswith("ma-python-")
+    assert name.startswith("ma-warm-python-")
     assert await report(server, name) == 204
     assert await left(server) == [made | {"state": "free", "pod_uid": f"uid-of-{name}", "address": ADDRESS}]
 
