@@ -19,7 +19,6 @@ from managed_agents.server.services.objects import Objects
 from managed_agents.server.services.packages import PackageStore
 from managed_agents.server.services.public_sessions import PublicSessions
 from managed_agents.server.services.replies import Replies
-from managed_agents.server.services.sandbox_pools import SandboxPools
 from managed_agents.server.services.sessions import Sessions
 from managed_agents.server.services.stream_guards import StreamGuards
 from managed_agents.server.services.streams import Streams
@@ -45,7 +44,6 @@ class Context:
     leases: Leases
     sessions: Sessions
     packages: PackageStore
-    pools: SandboxPools
     warm_packages: WarmPackages
     intents: Intents
     public_sessions: PublicSessions

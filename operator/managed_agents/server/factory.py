@@ -144,9 +144,8 @@ def build_context(
     key_memory = _key_memory(settings, objects)
     callers = Callers(key_memory.keys, objects.api_keys.reflector.synced.is_set, authenticator, clock)
     resources = SessionResources(files, clock)
-    pools = SandboxPools(log, objects.environments)
     packages = PackageStore(settings.data / "packages", namespace_bytes_max=settings.packages_bytes_max)
-    sessions = Sessions(log, clock, feed, leases, resources, pools)
+    sessions = Sessions(log, clock, feed, leases, resources, SandboxPools(log, objects.environments))
     intents = Intents(log, objects.sessions, resources, clock)
     metrics.gauge("leases", "Living leases", lambda: len(leases))
     metrics.gauge("warm_harnesses", "Harnesses that wait for a session", lambda: len(leases.warm))
@@ -159,21 +158,12 @@ def build_context(
         authenticator=authenticator,
         callers=callers,
         key_memory=key_memory,
-        limits=Limits(
-            clock=clock,
-            per_minute={
-                "creates": settings.creates_per_minute,
-                "reads": settings.reads_per_minute,
-                "writes": settings.writes_per_minute,
-            },
-            streams_max=settings.streams_max,
-        ),
+        limits=_limits(settings, clock),
         replies=Replies(log=log, clock=clock, settle=intents.settle),
         feed=feed,
         leases=leases,
         sessions=sessions,
         packages=packages,
-        pools=pools,
         warm_packages=WarmPackages(log, packages),
         intents=intents,
         public_sessions=public_sessions(log, objects, files, clock, intents, sessions),
@@ -182,6 +172,18 @@ def build_context(
         timings=timings,
         metrics=metrics,
         objects=objects,
+    )
+
+
+def _limits(settings: Settings, clock: Clock) -> Limits:
+    return Limits(
+        clock=clock,
+        per_minute={
+            "creates": settings.creates_per_minute,
+            "reads": settings.reads_per_minute,
+            "writes": settings.writes_per_minute,
+        },
+        streams_max=settings.streams_max,
     )
 
 
