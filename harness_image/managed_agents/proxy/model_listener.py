@@ -76,22 +76,27 @@ class ModelListener:
             raise RefusedError(500, "internal", f"providers.json of Secret ma-providers is broken: {problem}") from None
 
 
-_MODEL_FIRST = re.compile(rb'\{"model":"([A-Za-z0-9._:/@-]{1,256})"[,}]')
-
-
 def unreachable(provider: Provider, reason: str) -> str:
     """Say which ModelProvider to look at."""
     origin: URL = provider.endpoint.origin()
     return f"provider {provider.name} unreachable: {reason}; see spec.endpoint of the ModelProvider ({origin})"
 
 
+_FIRST_KEY = re.compile(rb'\{"model":"([!#-\[\]-~]+)"')
+_KEY = b'"model"'
+_ESCAPED = b"\\u006"
+"""How each letter of that key begins where it is written as an escape; harnesses write none."""
+
+
 def model_of(body: bytes) -> str:
     """Return the model that a Messages API body names. Raises: RefusedError, 400, when it names none.
 
-    Our harness names it first, so a long conversation is not read for it: 5 MB cost 20 ms.
+    Of a body that names it first and nowhere again the rest is left to the provider: to parse it takes 4 ms a megabyte.
+    Of two models the last counts, as it does for who parses the body.
     """
-    if named := _MODEL_FIRST.match(body):
-        return named[1].decode()
+    first = _FIRST_KEY.match(body)
+    if first is not None and body.find(_KEY, first.end()) < 0 and body.find(_ESCAPED, first.end()) < 0:
+        return first[1].decode()
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as problem:

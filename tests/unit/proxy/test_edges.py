@@ -48,11 +48,33 @@ def test_a_body_without_model_is_refused(body: bytes) -> None:
 
 def test_the_model_is_read_from_the_body() -> None:
     assert model_of(b'{"messages": [], "model": "m"}') == "m"
+    assert model_of('{"model":"ä"}'.encode()) == "ä"
 
 
-def test_model_that_comes_first_is_found_without_reading_the_conversation() -> None:
-    assert model_of(b'{"model":"claude-opus-5-5","messages":' + b"[" * 1000) == "claude-opus-5-5"
-    assert model_of(b'{"model":"with \\"quotes\\" in it","stream":true}') == 'with "quotes" in it'
+@pytest.mark.parametrize(
+    "rest",
+    [
+        b'"model":"n"',
+        b'"model" : "n"',
+        rb'"\u006dodel":"n"',
+        rb'"mode\u006C":"n"',
+        b'"messages":[{"model":"inner"}],"model":"n"',
+    ],
+)
+def test_a_second_model_is_not_overlooked(rest: bytes) -> None:
+    assert model_of(b'{"model":"m",' + rest + b"}") == "n"
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [b'"messages":[{"content":"a \\"model\\": x"}]', b'"input":{"model":"inner"}', rb'"input":"\u001b[1m \u006d"'],
+)
+def test_what_is_no_key_of_the_body_is_no_model(rest: bytes) -> None:
+    assert model_of(b'{"model":"m",' + rest + b"}") == "m"
+
+
+def test_a_long_body_that_names_its_model_first_is_not_parsed() -> None:
+    assert model_of(b'{"model":"claude-x/1","messages":[' + b"0," * 1000) == "claude-x/1"  # which is no JSON
 
 
 def test_a_server_url_must_be_one(capsys: pytest.CaptureFixture[str]) -> None:
