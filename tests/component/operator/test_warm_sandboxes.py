@@ -184,6 +184,23 @@ async def test_claims_while_the_operator_is_away_are_adopted_when_it_is_back(ope
 
 
 @requirement("warm-sandbox-once")
+async def test_a_pod_that_another_session_owns_is_lost_to_whoever_a_restored_server_gave_it(operated: World) -> None:
+    await stocked(operated)
+    turn = await started(operated)
+    taken = await claimed(operated, turn)
+    owner = {"apiVersion": "managedagents.dev/v1alpha1", "kind": "Session", "name": "other", "uid": "another"}
+    marked = {"labels": {names.LABEL_POOL: None}, "ownerReferences": [{**owner, "controller": True}]}
+    operated.kube.merge(kind_of("pods"), NAMESPACE, taken["pod_name"], {"metadata": marked})
+    await operated.pull()
+    await operated.settle()
+    assert operated.get("pods", taken["pod_name"])["metadata"]["ownerReferences"][0]["uid"] == "another"
+    path = f"/sessions/{turn.session_id}/sandbox/{taken['pod_name']}"
+    _, lost = await operated.server.harness(turn.pod_uid, "GET", path)
+    assert lost["state"] == "gone"
+    assert await turn.ask_sandbox() != taken["pod_name"]
+
+
+@requirement("warm-sandbox-once")
 async def test_what_the_server_does_not_know_is_removed(operated: World) -> None:
     await stocked(operated, workspace=WORKSPACE)
     [record] = await records(operated)

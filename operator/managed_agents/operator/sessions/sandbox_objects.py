@@ -10,7 +10,7 @@ from managed_agents.kube.client import Kube
 from managed_agents.kube.resources import CLAIMS, PODS, Manifest, Resource
 from managed_agents.operator.cache import Cache
 from managed_agents.operator.sessions.metadata import is_owned_by
-from managed_agents.operator.summaries import Summary
+from managed_agents.operator.summaries import SandboxRecord, Summary
 
 
 class SandboxObjects:
@@ -29,7 +29,7 @@ class SandboxObjects:
         found = self._cache.get(PODS, namespace, record.pod_name)
         if found is None or found["metadata"]["uid"] != record.pod_uid:
             found = await self._live(namespace, record.pod_name)
-        if found is not None and (is_owned_by(found, uid) or found["metadata"]["uid"] == record.pod_uid):
+        if found is not None and (is_owned_by(found, uid) or _is_taken(found, record)):
             pods.append(found)
         return pods
 
@@ -47,7 +47,7 @@ class SandboxObjects:
         if summary is None or summary.workspace is None:
             return claims
         taken = self._cache.get(CLAIMS, namespace, summary.workspace)
-        if taken is not None and names.LABEL_POOL in (taken["metadata"].get("labels") or {}):
+        if taken is not None and _is_pooled(taken):
             claims.append(taken)
         return claims
 
@@ -60,6 +60,16 @@ def from_pool(uid: str, pods: list[Manifest], claims: list[Manifest]) -> tuple[t
         for resource, manifest in found
         if not is_owned_by(manifest, uid) and not manifest["metadata"].get("deletionTimestamp")
     )
+
+
+def _is_taken(pod: Manifest, record: SandboxRecord) -> bool:
+    """Tell whether a Pod of a pool is the one that the record names; what another Session owns stays with it."""
+    return bool(pod["metadata"]["uid"] == record.pod_uid) and _is_pooled(pod)
+
+
+def _is_pooled(manifest: Manifest) -> bool:
+    labels = manifest["metadata"].get("labels") or {}
+    return names.LABEL_POOL in labels and not manifest["metadata"].get("ownerReferences")
 
 
 def _is_sandbox(pod: Manifest) -> bool:
