@@ -11,7 +11,7 @@ from managed_agents.operator.keys import Key
 from managed_agents.operator.pools.standing import TELL_SECONDS
 from managed_agents.operator.settings import SessionSettings
 from managed_agents.server.services.packages import Archive
-from support.kube import Manifest, kind_of
+from support.kube import ApiError, Manifest, kind_of
 from support.operator_world import NAMESPACE, Turn, World
 from support.requirements import requirement
 
@@ -313,13 +313,26 @@ async def test_two_operators_at_once_claim_nothing_twice_and_settle_on_the_size(
     }
 
 
-async def test_a_quota_that_refuses_a_warm_pod_keeps_no_session_waiting(operated: World) -> None:
+async def test_a_pool_whose_pods_do_not_start_keeps_no_session_waiting(operated: World) -> None:
     operated.nodes.auto_run = False
     await stocked(operated)
     assert await states(operated) == ["wanted"]
     turn = await started(operated)
     cold = await turn.ask_sandbox()
     assert cold not in {record["pod_name"] for record in await records(operated)}
+
+
+async def test_a_quota_that_refuses_a_warm_pod_is_told_on_the_environment_once_and_passes(operated: World) -> None:
+    refusal = ApiError(403, "Forbidden", 'pods "x" is forbidden: exceeded quota: small')
+    operated.api.fail("create", "pods", refusal, times=1000)
+    await stocked(operated)
+    await operated.advance(30)
+    assert warm_pods(operated) == []
+    assert operated.events().count(("Warning", "QuotaExceeded")) == 1
+    operated.api.faults.clear()
+    await operated.advance(30)
+    assert await states(operated) == ["free"]
+    assert len(warm_pods(operated)) == 1
 
 
 @requirement("pools")

@@ -8,13 +8,14 @@ from typing import assert_never
 import structlog
 
 from managed_agents.contracts import names
+from managed_agents.contracts.api import conditions
 from managed_agents.contracts.api.environments import environment_id_of
 from managed_agents.contracts.clock import Clock, parse_rfc3339
 from managed_agents.contracts.errors import ConflictError, ManagedAgentsError, NotFoundError, RejectedError
 from managed_agents.kube.client import Kube
-from managed_agents.kube.errors import AlreadyExistsError
-from managed_agents.kube.resources import CLAIMS, PODS, SESSIONS, Manifest, Resource
-from managed_agents.operator.actions import DeleteChild, EnsureNamespace
+from managed_agents.kube.errors import AlreadyExistsError, ForbiddenError
+from managed_agents.kube.resources import CLAIMS, ENVIRONMENTS, PODS, SESSIONS, Manifest, Resource
+from managed_agents.operator.actions import Announce, DeleteChild, EnsureNamespace
 from managed_agents.operator.apply import ClusterEffects
 from managed_agents.operator.cache import Cache
 from managed_agents.operator.packages.spec import is_installed, wanted_digest
@@ -211,7 +212,22 @@ class SandboxPoolsReconciler:
             except RejectedError as refusal:
                 self._log.warning("warm_sandbox_refused", namespace=namespace, error=refusal.message)
                 is_refused = True
+                await self._tell_refusal(action, refusal)
         return is_refused
+
+    async def _tell_refusal(self, action: WarmAction, refusal: RejectedError) -> None:
+        """Say on the Environment why it lacks a sandbox: `status.warm` shows only that it does."""
+        if not isinstance(action, AddSandbox | MakeSandbox):
+            return
+        is_quota = isinstance(refusal, ForbiddenError) and refusal.is_quota
+        told = Announce(
+            resource=ENVIRONMENTS,
+            owner=action.pool.environment,
+            reason=conditions.QUOTA_EXCEEDED if is_quota else conditions.REFUSED,
+            message=f"a warm sandbox cannot be made: {refusal.message}",
+            fingerprint=action.pool.name,
+        )
+        await self._cluster.run(told, Memory())
 
     async def _run(self, namespace: str, action: WarmAction) -> None:
         match action:
