@@ -31,6 +31,7 @@ from managed_agents.proxy.session_listener import SessionListener
 from managed_agents.proxy.settings import BODY_BYTES_MAX, SHUTDOWN_SECONDS, Settings
 from managed_agents.proxy.wake import Configured, Ended, WakeRelay
 from managed_agents.proxy.watched_file import WatchedFile
+from managed_agents.proxy.web.tools import web_tools
 
 KEEPALIVE_SECONDS = 30.0
 """How long an unused connection to provider, server or supervisor is kept: a TLS handshake costs two round trips."""
@@ -69,7 +70,9 @@ async def running(settings: Settings) -> AsyncIterator[Ports]:
         model = ModelListener(client, WatchedFile(settings.providers_file, parse_providers))
         sessions = SessionListener(client, server, wake, outputs)
 
-        hands = _app("hand", internal_envelope, HandListener(hand, uploads, outputs, Packages(transfers)).routes())
+        web_routes = await stack.enter_async_context(web_tools(settings))
+        sandbox_routes = HandListener(hand, uploads, outputs, Packages(transfers)).routes()
+        hands = _app("hand", internal_envelope, [*sandbox_routes, *web_routes])
         models = _app("model", model_envelope, model.routes())
         yield Ports(
             health=await _listen(stack, _health(wake), settings.health_host, settings.health_port),

@@ -1,0 +1,24 @@
+"""Wires the web tools: what the hand listener serves of them, and whose sockets end with the process."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+
+from managed_agents.proxy.egress_dns import Resolver
+from managed_agents.proxy.settings import Settings
+from managed_agents.proxy.web.calls import WebCalls
+from managed_agents.proxy.web.fetching import WebFetch
+from managed_agents.proxy.web.listener import WebListener
+from managed_agents.proxy.web.reading import Reader
+
+
+@asynccontextmanager
+async def web_tools(settings: Settings) -> AsyncIterator[list[web.RouteDef]]:
+    """Yield the routes of the web tools; afterwards end the calls that still run."""
+    calls = WebCalls()
+    async with WebFetch(settings.egress, Resolver().resolve, Reader()) as fetch:
+        try:
+            yield WebListener(calls, fetch).routes()
+        finally:
+            await calls.close()
