@@ -1,5 +1,6 @@
 """A sandbox in memory: journal, generations and a proxy's binding, with every fault a test asks for."""
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from managed_agents.harness.tools.hand import (
@@ -32,6 +33,7 @@ class FakeSandbox:
         self.unavailable: str | None = None
         self.unreachable = False
         self.lost: str | None = None
+        self.configs: list[dict[str, Any]] = []
 
     def lose(self, reason: str) -> None:
         """Let the Pod die."""
@@ -116,6 +118,25 @@ class FakeHand:
         self._sandbox.cancelled.append(call_id)
         if call_id in self._sandbox.journal:
             self._sandbox.journal[call_id] = error_result("interrupted")
+
+
+class FakeWeb(FakeHand):
+    """The web tools in memory: always ready, with the configuration that each call came with."""
+
+    def __init__(
+        self, sandbox: FakeSandbox, config_of: Callable[[str], Mapping[str, Any]], gate: Gate = open_gate
+    ) -> None:
+        super().__init__(sandbox, lambda point: gate(f"web {point}"))
+        sandbox.bound = sandbox.generation = 1
+        self._config_of = config_of
+
+    @property
+    def generation(self) -> int | None:
+        return 1
+
+    async def execute(self, call: Call) -> ToolResult:
+        self._sandbox.configs.append(dict(self._config_of(call.name)))
+        return await super().execute(call)
 
 
 def text_result(text: str, *, is_error: bool = False) -> ToolResult:

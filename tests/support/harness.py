@@ -10,7 +10,7 @@ from managed_agents.harness.readings import READINGS_MAX, Readings
 from managed_agents.harness.retry import ModelFailureError
 from managed_agents.harness.settings import Settings
 from managed_agents.harness.worker import Worker
-from support.hands import FakeHand, FakeSandbox
+from support.hands import FakeHand, FakeSandbox, FakeWeb
 from support.models import Answer, ScriptedModel
 from support.platform import WAIT_SECONDS, Connection, FakePlatform, Gate, open_gate
 
@@ -69,6 +69,7 @@ class Harness:
         self.platform = FakePlatform(config or config_for())
         self.model = ScriptedModel(answers, failures)
         self.sandbox = FakeSandbox()
+        self.web = FakeSandbox()
         self.files = FakeFiles()
         self.settings = settings
         self.gate = gate
@@ -82,6 +83,7 @@ class Harness:
             platform=self._connection,
             model=self.model.connect(self.gate),
             hand_for=lambda _: FakeHand(self.sandbox, self.gate),
+            web_hand_for=lambda config_of: FakeWeb(self.web, config_of, self.gate),
             files=self.files,
             settings=self.settings,
             readings=readings,

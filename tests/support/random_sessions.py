@@ -23,7 +23,7 @@ from managed_agents.harness.worker import Worker
 from managed_agents.simulator.app import app_for
 from managed_agents.simulator.clock import SystemClock
 from managed_agents.simulator.service import Simulator
-from support.hands import FakeHand, FakeSandbox, text_result
+from support.hands import FakeHand, FakeSandbox, FakeWeb, text_result
 from support.server import TestServer, message, pod_token, session_config
 
 WAIT_SECONDS = 60.0
@@ -191,6 +191,7 @@ class Life:
             platform=HttpPlatform(self.http, self.world.settings),
             model=self.world.model,
             hand_for=lambda _: FakeHand(self.sandbox, self._gate),
+            web_hand_for=lambda config_of: FakeWeb(FakeSandbox(), config_of),
             files=HttpPlatform(self.http, self.world.settings),
             settings=self.world.settings,
         )

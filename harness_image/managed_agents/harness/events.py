@@ -140,7 +140,7 @@ class EventWriter:
         internal: dict[str, Any] = {"problem": call.problem} if call.problem else {}
         if sandbox is not None:
             internal["sandbox"] = sandbox
-        if self.session.self_hosted and verdict.permission in ("allow", "ask"):
+        if self.session.runs_at_client(call.name) and verdict.permission in ("allow", "ask"):
             internal["client"] = True
         event = {"id": call.id, "type": verdict.event_type, "name": call.name, "input": dict(call.input)}
         return event | verdict.fields | ({types.INTERNAL: internal} if internal else {})

@@ -35,9 +35,12 @@ from managed_agents.harness.step import (
 )
 from managed_agents.harness.tools.early import EarlyHand
 from managed_agents.harness.tools.hand import Hand, error_result
-from managed_agents.harness.tools.perform import perform
+from managed_agents.harness.tools.hands import Hands
 from managed_agents.harness.tools.repositories import RepositoryFailure, RepositoryHand
 from managed_agents.harness.tools.timed import TimedHand
+from managed_agents.harness.tools.web import ConfigOf
+
+WebHandFor = Callable[[ConfigOf], Hand]
 
 
 class Loop:
@@ -50,6 +53,7 @@ class Loop:
         log: SessionLog,
         model: Model,
         hand: Hand,
+        web_hand_for: WebHandFor,
         files: Files,
         settings: Settings,
         new_id: Callable[[], str],
@@ -65,6 +69,8 @@ class Loop:
             turn=lambda: self._log.state.turn_opened_at,
         )
         self._hand: Hand = TimedHand(prepared, log.stopwatch)
+        web = web_hand_for(lambda tool: self._brief.session.toolset.web.get(tool, {}))
+        self._hands = Hands(sandbox=self._hand, web=TimedHand(web, log.stopwatch))
         self._settings, self._new_id = settings, new_id
         self._policy = policy_for(settings.compaction_policy, fill=settings.compaction_fill)
         self._sampler = Sampler(
@@ -161,10 +167,10 @@ class Loop:
         use = step.use
         # What lies before the lease may have been started by a predecessor.
         recovers = use.position <= self._lease.head
-        work = perform(self._hand, use, recovers=recovers, last_generation=self._log.state.sandbox)
+        work = self._hands.perform(use, recovers=recovers, last_generation=self._log.state.sandbox)
         result = await self._log.uninterrupted(work)
         if result is None:
-            await self._hand.cancel(use.id)
+            await self._hands.cancel(use)
             return
         event = self._brief.write.tool_result(use.id, result, sandbox=self._hand.generation, processed=step.settles)
         await self._log.append([event], processed=step.settles)

@@ -11,6 +11,7 @@ from managed_agents.contracts.usage import ListPrice, UsageTotals
 from managed_agents.harness.settings import Settings
 from managed_agents.harness.tools.repositories import Repository, repositories_of
 from managed_agents.harness.tools.toolset import Toolset
+from managed_agents.harness.tools.web import WEB_TOOLS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +38,12 @@ class Session:
     def runs_in_sandbox(self, tool: str) -> bool:
         """Tell whether a call of this tool runs in the sandbox as soon as the model has made it."""
         verdict = self.toolset.verdict(tool)
-        return verdict.event_type == types.AGENT_TOOL_USE and verdict.permission == "allow" and not self.self_hosted
+        runs_at_once = verdict.event_type == types.AGENT_TOOL_USE and verdict.permission == "allow"
+        return runs_at_once and not self.self_hosted and tool not in WEB_TOOLS
+
+    def runs_at_client(self, tool: str) -> bool:
+        """Tell whether a worker of the client runs this built-in tool; web tools run here, whatever the environment."""
+        return self.self_hosted and tool not in WEB_TOOLS
 
     def is_over_budget(self, usage: UsageTotals, *, active_seconds: float) -> bool:
         """Tell whether the list cost has reached the budget, or cannot be told because the model has no list price."""

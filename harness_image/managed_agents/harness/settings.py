@@ -67,6 +67,9 @@ class Settings:
     tool_seconds_max: float = 900.0
     """A tool call without an answer for so long is cancelled: a tool may ask for 600 s, and may queue."""
 
+    web_seconds_max: float = 90.0
+    """A web tool without an answer for so long is cancelled; loading a page and reading it take at most half of it."""
+
     cancel_seconds: float = 1.5
     """An interrupt waits so long for a running tool to die, so that it is answered within 2 s in any case."""
 

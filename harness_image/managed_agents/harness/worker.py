@@ -15,7 +15,7 @@ from managed_agents.harness.files import Files, FileSource
 from managed_agents.harness.history.conversation import Forgotten
 from managed_agents.harness.history.state import State
 from managed_agents.harness.log import SessionLog
-from managed_agents.harness.loop import Loop
+from managed_agents.harness.loop import Loop, WebHandFor
 from managed_agents.harness.model import MessagesModel, Model
 from managed_agents.harness.platform import ConfigChanged, EventArrived, Lease, LeaseEnded, Platform
 from managed_agents.harness.platform_http import HttpPlatform
@@ -23,6 +23,7 @@ from managed_agents.harness.readings import Readings
 from managed_agents.harness.settings import Settings
 from managed_agents.harness.tools.hand import Hand
 from managed_agents.harness.tools.sandbox import SandboxHand
+from managed_agents.harness.tools.web import ConfigOf, WebHand
 
 _log = structlog.get_logger()
 
@@ -45,11 +46,13 @@ class Worker:
         platform: Platform,
         model: Model,
         hand_for: HandFor,
+        web_hand_for: WebHandFor,
         files: FileSource,
         settings: Settings,
         readings: Readings | None = None,
     ) -> None:
         self._platform, self._model, self._hand_for, self._settings = platform, model, hand_for, settings
+        self._web_hand_for = web_hand_for
         self._files, self._readings, self._gives_up = files, readings or Readings(), False
         self._history: SessionLog | None = None
 
@@ -93,6 +96,7 @@ class Worker:
             log=history,
             model=self._model,
             hand=self._hand_for(lease),
+            web_hand_for=self._web_hand_for,
             files=Files(self._files, session),
             settings=self._settings,
             new_id=new_event_id,
@@ -151,10 +155,14 @@ async def run_worker(settings: Settings, readings: Readings | None = None) -> No
         def hand_for(lease: Lease) -> Hand:
             return SandboxHand(http, settings, session=str(lease.config["id"]), epoch=lease.epoch)
 
+        def web_hand_for(config_of: ConfigOf) -> Hand:
+            return WebHand(http, settings, config_of)
+
         worker = Worker(
             platform=platform,
             model=model,
             hand_for=hand_for,
+            web_hand_for=web_hand_for,
             files=platform,
             settings=settings,
             readings=readings,

@@ -2,7 +2,13 @@
 
 from typing import Any
 
-from managed_agents.contracts.api.agents import next_revision, revision_for, snapshot_for, spec_value
+from managed_agents.contracts.api.agents import (
+    next_revision,
+    revision_for,
+    snapshot_for,
+    spec_value,
+    unsupported_fields,
+)
 from managed_agents.contracts.api.tools import resolved_model, resolved_tools
 
 UID = "11111111-2222-3333-4444-555555555555"
@@ -96,3 +102,19 @@ def test_a_version_is_made_for_each_change_and_for_nothing_else() -> None:
     assert second is not None
     assert (second["revision"], second["data"]["system"]) == (2, "new")
     assert second["metadata"]["name"] != first["metadata"]["name"]
+
+
+def test_what_is_not_built_is_named_where_it_is_enabled() -> None:
+    sources = {"userInput": {"type": "all"}}
+    configs: list[dict[str, Any]] = [
+        {"name": "web_fetch", "urlSources": sources},
+        {"name": "web_search"},
+        {"name": "bash"},
+    ]
+    tool = {"type": "agent_toolset_20260401", "configs": configs}
+    found = unsupported_fields(snapshot_for(agent(tools=[tool]), 0))
+    assert found == ("spec.tools[0].configs[0].urlSources", "spec.tools[0].configs[1] (web_search)")
+    plain = {**tool, "configs": [{"name": "web_fetch", "allowedDomains": ["example.com"]}]}
+    assert unsupported_fields(snapshot_for(agent(tools=[plain]), 0)) == ()
+    off = {**tool, "configs": [{**config, "enabled": False} for config in configs]}
+    assert unsupported_fields(snapshot_for(agent(tools=[off]), 0)) == ()

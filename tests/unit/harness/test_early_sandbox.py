@@ -75,6 +75,7 @@ async def test_several_calls_ask_once_and_the_first_joins_what_is_on_its_way() -
     [
         ({"tools": [TOOLSET]}, "bash", True),
         ({"tools": [TOOLSET]}, "unheard_of", False),
+        ({"tools": [TOOLSET]}, "web_fetch", False),
         ({"tools": [ASKING_TOOLSET]}, "bash", False),
         ({"tools": [TOOLSET, CUSTOM_TOOL]}, "lookup_order", False),
         ({"tools": [TOOLSET], **SELF_HOSTED}, "bash", False),

@@ -25,6 +25,7 @@ from managed_agents.harness.tools.hand import (
     Running,
 )
 from managed_agents.harness.tools.sandbox import SandboxHand
+from managed_agents.harness.tools.web import WebHand
 from support.hands import FakeHand, FakeSandbox
 
 CALL = Call(id="sevt_call0001", name="bash", input={"command": "ls"})
@@ -38,6 +39,7 @@ class Proxy:
         self.sandbox = sandbox
         self.answers: list[web.Response] = []
         self.provisions: list[Any] = []
+        self.configs: list[Any] = []
 
     def app(self) -> web.Application:
         app = web.Application()
@@ -45,6 +47,9 @@ class Proxy:
         app.router.add_post("/v1/hands/sandbox/execute", self._guarded(self._execute))
         app.router.add_get("/v1/hands/sandbox/calls/{id}", self._guarded(self._lookup))
         app.router.add_post("/v1/hands/sandbox/calls/{id}/cancel", self._guarded(self._cancel))
+        app.router.add_post("/v1/hands/web/execute", self._reached(self._execute))
+        app.router.add_get("/v1/hands/web/calls/{id}", self._reached(self._lookup))
+        app.router.add_post("/v1/hands/web/calls/{id}/cancel", self._reached(self._cancel))
         return app
 
     async def _provision(self, request: web.Request) -> web.Response:
@@ -56,6 +61,7 @@ class Proxy:
 
     async def _execute(self, request: web.Request) -> web.Response:
         body = await request.json()
+        self.configs.append(body.get("config"))
         call = Call(id=body["tool_use_id"], name=body["name"], input=body["input"])
         self.sandbox.begin(call)
         result = self.sandbox.finish(call)
@@ -74,6 +80,17 @@ class Proxy:
     async def _cancel(self, request: web.Request) -> web.Response:
         self.sandbox.cancelled.append(request.match_info["id"])
         return web.json_response({"state": "running"})
+
+    def _reached(self, handler: Callable[[web.Request], Awaitable[web.Response]]) -> Any:
+        """Serve what needs no sandbox: the proxy answers, or nobody does."""
+
+        async def reached(request: web.Request) -> web.Response:
+            if self.sandbox.unreachable:
+                assert request.transport is not None
+                request.transport.abort()
+            return self.answers.pop(0) if self.answers else await handler(request)
+
+        return reached
 
     def _guarded(self, handler: Callable[[web.Request], Awaitable[web.Response]]) -> Any:
         async def guarded(request: web.Request) -> web.Response:
@@ -105,7 +122,7 @@ async def proxy(sandbox: FakeSandbox) -> Proxy:
 
 
 @pytest.fixture
-async def real(proxy: Proxy) -> AsyncIterator[SandboxHand]:
+async def connected(proxy: Proxy) -> AsyncIterator[tuple[aiohttp.ClientSession, Settings]]:
     runner = web.AppRunner(proxy.app(), shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -116,13 +133,31 @@ async def real(proxy: Proxy) -> AsyncIterator[SandboxHand]:
         provision_poll_seconds=0.0,
     )
     async with aiohttp.ClientSession() as http:
-        yield SandboxHand(http, settings, session="sesn_1", epoch=7)
+        yield http, settings
     await runner.cleanup()
 
 
-@pytest.fixture(params=["adapter", "fake"])
-def hand(request: pytest.FixtureRequest, sandbox: FakeSandbox, real: SandboxHand) -> Hand:
-    return real if request.param == "adapter" else FakeHand(sandbox)
+@pytest.fixture
+def real(connected: tuple[aiohttp.ClientSession, Settings]) -> SandboxHand:
+    return SandboxHand(*connected, session="sesn_1", epoch=7)
+
+
+@pytest.fixture
+def web_hand(connected: tuple[aiohttp.ClientSession, Settings]) -> WebHand:
+    return WebHand(*connected, lambda tool: {"name": tool})
+
+
+@pytest.fixture(params=["sandbox", "fake", "web"])
+def hand(request: pytest.FixtureRequest, sandbox: FakeSandbox, real: SandboxHand, web_hand: WebHand) -> Hand:
+    """Every hand that runs something itself."""
+    hands: dict[str, Hand] = {"sandbox": real, "fake": FakeHand(sandbox), "web": web_hand}
+    return hands[request.param]
+
+
+@pytest.fixture(params=["sandbox", "fake"])
+def lossy(request: pytest.FixtureRequest, sandbox: FakeSandbox, real: SandboxHand) -> Hand:
+    """The hands that must be provisioned and may be lost."""
+    return real if request.param == "sandbox" else FakeHand(sandbox)
 
 
 async def test_call_runs_once_however_often_it_is_asked_for(hand: Hand, sandbox: FakeSandbox) -> None:
@@ -144,22 +179,36 @@ async def test_lookup_runs_nothing(hand: Hand, sandbox: FakeSandbox) -> None:
     assert sandbox.effects == [HELD.id, CALL.id]
 
 
-async def test_hand_that_is_not_provisioned_says_so(hand: Hand) -> None:
+async def test_hand_that_is_not_provisioned_says_so(lossy: Hand) -> None:
     with pytest.raises(HandNotProvisionedError):
-        await hand.lookup(CALL.id)
+        await lossy.lookup(CALL.id)
     with pytest.raises(HandNotProvisionedError):
-        await hand.execute(CALL)
+        await lossy.execute(CALL)
 
 
-async def test_lost_hand_says_why_and_the_next_provision_makes_another(hand: Hand, sandbox: FakeSandbox) -> None:
-    await hand.provision()
+async def test_lost_hand_says_why_and_the_next_provision_makes_another(lossy: Hand, sandbox: FakeSandbox) -> None:
+    await lossy.provision()
     sandbox.lose("OOMKilled")
     with pytest.raises(HandLostError) as caught:
-        await hand.execute(CALL)
+        await lossy.execute(CALL)
 
     assert caught.value.reason == "OOMKilled"
-    assert hand.generation is None
-    assert await hand.provision() == 2
+    assert lossy.generation is None
+    assert await lossy.provision() == 2
+
+
+async def test_web_tools_are_ready_at_once_and_carry_their_configuration(web_hand: WebHand, proxy: Proxy) -> None:
+    assert await web_hand.provision() == web_hand.generation == 1
+    await web_hand.execute(CALL)
+    assert (proxy.configs, proxy.provisions) == ([{"name": "bash"}], [])
+
+
+async def test_a_web_call_that_the_proxy_refuses_did_not_run(web_hand: WebHand, proxy: Proxy) -> None:
+    proxy.answers = [refusal(429, "too_many_calls")]
+    with pytest.raises(HandUnavailableError) as caught:
+        await web_hand.execute(CALL)
+
+    assert caught.value.message == "too_many_calls: it is too_many_calls"
 
 
 async def test_unreachable_hand_leaves_the_outcome_open(hand: Hand, sandbox: FakeSandbox) -> None:

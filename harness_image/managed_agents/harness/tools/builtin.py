@@ -1,7 +1,7 @@
 """The built-in tools of `agent_toolset_20260401` that a sandbox runs, as the model is told about them.
 
-Inputs are those of API reference §8; a contract test holds them equal to the SDK's input types. `web_search` and
-`web_fetch` are not built and so never offered.
+Inputs are those of API reference §8; a contract test holds them equal to the SDK's input types. Those that run in the
+proxy are in `web.py`.
 """
 
 from collections.abc import Mapping

@@ -25,11 +25,13 @@ FIRST_GENERATION = 1
 """A session's first sandbox (docs/internal-api.md, `sandbox.generation`)."""
 
 
-async def perform(hand: Hand, use: ToolUse, *, recovers: bool, last_generation: int | None) -> ToolResult:
+async def perform(
+    hand: Hand, use: ToolUse, *, recovers: bool, last_generation: int | None, place: str = "sandbox"
+) -> ToolResult:
     """Run a call and return its result; faults of the hand are error results.
 
     With `recovers` a predecessor may have started it: the hand's journal is asked before anything runs.
-    `last_generation` is the newest generation that the log knows of.
+    `last_generation` is the newest generation that the log knows of, `place` what the model is to call the hand.
     """
     call = Call(id=use.id, name=use.name, input=use.input)
     try:
@@ -37,11 +39,11 @@ async def perform(hand: Hand, use: ToolUse, *, recovers: bool, last_generation: 
             return await _recover(hand, call, use.sandbox, last_generation)
         return await _run(hand, call)
     except HandUnavailableError as error:
-        return error_result(f"sandbox not ready: {error.message} The call did not run.")
+        return error_result(f"{place} not ready: {error.message} The call did not run.")
     except HandLostError as error:
-        return error_result(f"sandbox lost: {error.reason}: {error.message}")
+        return error_result(f"{place} lost: {error.reason}: {error.message}")
     except HandUnreachableError as error:
-        return error_result(f"sandbox unreachable, outcome unknown: {error.message}")
+        return error_result(f"{place} unreachable, outcome unknown: {error.message}")
 
 
 async def _run(hand: Hand, call: Call) -> ToolResult:

@@ -1,13 +1,16 @@
 """Which tools a session has, and what their policies say about a call (API reference §4.2, §5.5)."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
 from managed_agents.contracts.events import types
 from managed_agents.harness.tools.builtin import BUILTIN
+from managed_agents.harness.tools.web import WEB_TOOLS
 
 TOOLSET = "agent_toolset_20260401"
+
+_OFFERED: Mapping[str, Mapping[str, Any]] = {**BUILTIN, **WEB_TOOLS}
 
 Permission = Literal["allow", "ask", "deny"]
 
@@ -38,27 +41,32 @@ NOT_ENABLED = Verdict(event_type=types.AGENT_TOOL_USE, permission="deny")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Toolset:
-    """A session's tools. `policies` maps each enabled built-in tool to the type of its permission policy."""
+    """A session's tools. `policies` maps each enabled built-in tool to the type of its permission policy, `web` each
+    web tool that has settings of its own to them.
+    """
 
     policies: Mapping[str, str]
     custom: tuple[Mapping[str, Any], ...] = ()
+    web: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, tools: Iterable[Mapping[str, Any]]) -> Self:
         """Read an agent's `tools`; kinds that this version does not build are left out."""
         policies: dict[str, str] = {}
         custom: list[Mapping[str, Any]] = []
+        web: dict[str, Mapping[str, Any]] = {}
         for tool in tools:
             if tool["type"] == TOOLSET:
                 policies |= _policies_of(tool)
+                web |= {config["name"]: config for config in tool.get("configs") or () if config["name"] in WEB_TOOLS}
             elif tool["type"] == "custom":
                 custom.append(tool)
-        return cls(policies=policies, custom=tuple(custom))
+        return cls(policies=policies, custom=tuple(custom), web=web)
 
     @property
     def definitions(self) -> list[dict[str, Any]]:
         """Return the tools as the Messages API wants them, in a fixed order."""
-        builtin = [dict(tool) for name, tool in BUILTIN.items() if name in self.policies]
+        builtin = [dict(tool) for name, tool in _OFFERED.items() if name in self.policies]
         return builtin + [{key: tool[key] for key in ("name", "description", "input_schema")} for tool in self.custom]
 
     def verdict(self, name: str) -> Verdict:
@@ -79,7 +87,7 @@ def _policies_of(toolset: Mapping[str, Any]) -> dict[str, str]:
     configs: dict[str, Mapping[str, Any]] = {config["name"]: config for config in toolset.get("configs") or ()}
     return {
         name: _policy(configs.get(name, {}), default)
-        for name in BUILTIN
+        for name in _OFFERED
         if _setting(configs.get(name, {}), default, "enabled", absent=True)
     }
 

@@ -17,7 +17,7 @@ ANNOTATION_DIGEST = f"{names.GROUP}/digest"
 SERVICE_ACCOUNT: Mapping[str, Any] = {"type": "service_account"}
 """The only execution identity of this version."""
 
-_UNBUILT_TOOLS = frozenset({"web_search", "web_fetch"})
+_UNBUILT_TOOLS = frozenset({"web_search"})
 
 
 def agent_id_of(agent: Mapping[str, Any]) -> str:
@@ -130,6 +130,8 @@ def _unsupported_configs(tool: Mapping[str, Any], path: str) -> list[str]:
     for position, config in enumerate(tool.get("configs") or ()):
         if config["name"] in _UNBUILT_TOOLS and config.get("enabled") is True:
             found.append(f"{path}.configs[{position}] ({config['name']})")
+        if config.get("url_sources") is not None and config.get("enabled") is True:
+            found.append(f"{path}.configs[{position}].urlSources")
         if _is_auto(config):
             found.append(f"{path}.configs[{position}].permissionPolicy (auto)")
     return found
