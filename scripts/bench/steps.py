@@ -22,7 +22,7 @@ from managed_agents.harness.settings import Settings
 from managed_agents.harness.tools.hand import Call, ToolResult
 from managed_agents.harness.worker import Worker
 from support.hands import FakeHand, FakeSandbox, text_result
-from support.harness import FakeFiles, config_for, message
+from support.harness import FakeFiles, config_for, message, no_mcp_server
 from support.models import Answer, text, thinking, tool
 from support.platform import Connection, FakePlatform
 
@@ -105,6 +105,8 @@ async def _run(platform: FakePlatform, model: "Model", clock: "Clock", said: Map
         platform=Connection(platform),
         model=model,
         hand_for=lambda _: Hand(clock),
+        web_hand_for=lambda _: Hand(clock),
+        mcp_client_for=no_mcp_server,
         files=FakeFiles(),
         settings=replace(Settings(), tool_rounds_max=2 * STEPS, readings_file=""),
     )

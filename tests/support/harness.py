@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from managed_agents.harness.history.files import Content
+from managed_agents.harness.mcp.client import McpClient
 from managed_agents.harness.readings import READINGS_MAX, Readings
 from managed_agents.harness.retry import ModelFailureError
 from managed_agents.harness.settings import Settings
@@ -40,6 +41,10 @@ def message(text: str) -> dict[str, Any]:
 
 
 INTERRUPT = {"type": "user.interrupt"}
+
+
+def no_mcp_server(name: str) -> McpClient:
+    raise AssertionError(f"no session of this bench has an MCP server, asked for {name}")
 
 
 class FakeFiles:
@@ -86,6 +91,7 @@ class Harness:
             web_hand_for=lambda config_of: FakeWeb(self.web, config_of, self.gate),
             files=self.files,
             settings=self.settings,
+            mcp_client_for=no_mcp_server,
             readings=readings,
         )
         self.workers.append(asyncio.create_task(worker.run()))

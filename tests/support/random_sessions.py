@@ -24,6 +24,7 @@ from managed_agents.simulator.app import app_for
 from managed_agents.simulator.clock import SystemClock
 from managed_agents.simulator.service import Simulator
 from support.hands import FakeHand, FakeSandbox, FakeWeb, text_result
+from support.harness import no_mcp_server
 from support.server import TestServer, message, pod_token, session_config
 
 WAIT_SECONDS = 60.0
@@ -194,6 +195,7 @@ class Life:
             web_hand_for=lambda config_of: FakeWeb(FakeSandbox(), config_of),
             files=HttpPlatform(self.http, self.world.settings),
             settings=self.world.settings,
+            mcp_client_for=no_mcp_server,
         )
         self.worker = asyncio.create_task(worker.run())
 

@@ -70,7 +70,7 @@ class Stack:
 
     async def start_harness(self) -> asyncio.subprocess.Process:
         """Run the harness container's process, and wait until it has imported what its workers share."""
-        names = ("session_url", "hand_url", "model_url", "retry_base_seconds")
+        names = ("session_url", "hand_url", "model_url", "mcp_url", "retry_base_seconds")
         variables = {f"MANAGED_AGENTS_{name.upper()}": str(getattr(self.settings, name)) for name in names}
         variables["MANAGED_AGENTS_READINGS_FILE"] = ""
         process = await asyncio.create_subprocess_exec(
@@ -186,6 +186,7 @@ def _settings_for(ports: Ports) -> Settings:
         session_url=f"http://127.0.0.1:{ports.session}",
         hand_url=f"http://127.0.0.1:{ports.hand}",
         model_url=f"http://127.0.0.1:{ports.model}",
+        mcp_url=f"http://127.0.0.1:{ports.mcp}",
         retry_base_seconds=0.01,
     )
 
@@ -204,5 +205,7 @@ def _proxy_settings(folder: Path, server_url: str, model_url: str) -> ProxySetti
         session_port=0,
         hand_port=0,
         model_port=0,
+        mcp_port=0,
+        credentials_file=folder / "credentials.json",
         pacing=Pacing(bound_seconds=1.0, connect_seconds=0.5, state_wait_seconds=0.1, pause_seconds=0.02),
     )

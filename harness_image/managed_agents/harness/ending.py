@@ -12,7 +12,7 @@ TOO_LARGE = "The session's log could not be read within the harness's memory, ti
 async def finish(log: SessionLog, write: EventWriter, step: Finish) -> None:
     """Write down a turn's end; input that arrived meanwhile refuses it, and keeps the turn open."""
     state, interrupted = log.state, error_result(INTERRUPTED)
-    closing = [write.tool_result(use.id, interrupted) for use in step.closes]
+    closing = [write.tool_result(use, interrupted) for use in step.closes]
     idle = write.idle(state, step.thread, step.session, step.settles)
     events = [*write.abandoned(state), *closing, *idle, *(write.opening() if step.reopens else [])]
     await log.append(events, processed=step.settles, expected_head=state.head)

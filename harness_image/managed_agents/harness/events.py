@@ -9,11 +9,11 @@ from managed_agents.contracts.events import types
 from managed_agents.harness.history.compaction import context_tokens
 from managed_agents.harness.history.conversation import Context
 from managed_agents.harness.history.fold import active_seconds
-from managed_agents.harness.history.state import Ending, State
+from managed_agents.harness.history.state import Ending, State, ToolUse
+from managed_agents.harness.mcp.servers import McpFailure
 from managed_agents.harness.reply import Call, Part, Reply, Text, Thinking
 from managed_agents.harness.session import Session
 from managed_agents.harness.tools.hand import ToolResult
-from managed_agents.harness.tools.toolset import NOT_ENABLED
 
 NewEvent = dict[str, Any]
 """An event before it is logged: `id`, `type`, fields, and `internal` where the fold needs more than the API shows."""
@@ -83,6 +83,16 @@ class EventWriter:
         error = {"type": cause.error_type, "message": message, "repository_url": url, "retry_status": _RETRYING}
         return self.event(types.SESSION_ERROR, {"reason": cause.reason, "aside": True}, error=error)
 
+    def server_missing(self, failure: McpFailure) -> NewEvent:
+        """Say that an MCP server's tools are not there; the turn goes on without them."""
+        error = {
+            "type": failure.cause.error_type,
+            "message": failure.message,
+            "mcp_server_name": failure.server,
+            "retry_status": _RETRYING,
+        }
+        return self.event(types.SESSION_ERROR, {"reason": failure.cause.reason, "aside": True}, error=error)
+
     def exhausted(self, cause: Cause, message: str, *, withdraw: bool = False) -> NewEvent:
         """Say that the turn ends with this failure; with `withdraw`, that its input leaves the conversation."""
         return self._error(cause, message, "exhausted", withdraw=withdraw)
@@ -92,14 +102,14 @@ class EventWriter:
         return [self._thread(types.THREAD_RESCHEDULED), self.event(types.STATUS_RESCHEDULED)]
 
     def tool_result(
-        self, use_id: str, result: ToolResult, *, sandbox: int | None = None, processed: Sequence[str] = ()
+        self, use: ToolUse, result: ToolResult, *, sandbox: int | None = None, processed: Sequence[str] = ()
     ) -> NewEvent:
         """Write down a call's result, which settles these confirmations."""
         internal = {"sandbox": sandbox, "processed": list(processed)}
-        content = list(result.content)
-        return self.event(
-            types.AGENT_TOOL_RESULT, internal, tool_use_id=use_id, content=content, is_error=result.is_error
-        )
+        fields = {"content": list(result.content), "is_error": result.is_error}
+        if use.server is not None:
+            return self.event(types.AGENT_MCP_TOOL_RESULT, internal, mcp_tool_use_id=use.id, **fields)
+        return self.event(types.AGENT_TOOL_RESULT, internal, tool_use_id=use.id, **fields)
 
     def idle(self, state: State, thread: Ending, session: Ending, processed: Iterable[str]) -> list[NewEvent]:
         """End a turn, or repeat its end: thread, usage and session, in this order."""
@@ -136,13 +146,20 @@ class EventWriter:
                 return self._call(part, sandbox)
 
     def _call(self, call: Call, sandbox: int | None) -> NewEvent:
-        verdict = NOT_ENABLED if call.problem else self.session.toolset.verdict(call.name)
+        verdict = self.session.toolset.verdict(call.name)
+        if call.problem:
+            verdict = verdict.refused
         internal: dict[str, Any] = {"problem": call.problem} if call.problem else {}
         if sandbox is not None:
             internal["sandbox"] = sandbox
-        if self.session.runs_at_client(call.name) and verdict.permission in ("allow", "ask"):
+        if self.session.runs_at_client(call.name) and verdict.server is None and verdict.permission in ("allow", "ask"):
             internal["client"] = True
-        event = {"id": call.id, "type": verdict.event_type, "name": call.name, "input": dict(call.input)}
+        event = {
+            "id": call.id,
+            "type": verdict.event_type,
+            "name": verdict.tool or call.name,
+            "input": dict(call.input),
+        }
         return event | verdict.fields | ({types.INTERNAL: internal} if internal else {})
 
 

@@ -5,6 +5,7 @@ writes is what makes that true: intent before effect, result before acknowledgem
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, assert_never
 
 from managed_agents.contracts import causes
@@ -15,6 +16,7 @@ from managed_agents.harness.files import Files
 from managed_agents.harness.history.compaction import policy_for
 from managed_agents.harness.history.request import head_for
 from managed_agents.harness.log import SessionLog
+from managed_agents.harness.mcp.servers import McpServers
 from managed_agents.harness.model import Model
 from managed_agents.harness.platform import Lease
 from managed_agents.harness.sampling import Brief, Sampler
@@ -37,7 +39,6 @@ from managed_agents.harness.tools.early import EarlyHand
 from managed_agents.harness.tools.hand import Hand, error_result
 from managed_agents.harness.tools.hands import Hands
 from managed_agents.harness.tools.repositories import RepositoryFailure, RepositoryHand
-from managed_agents.harness.tools.timed import TimedHand
 from managed_agents.harness.tools.web import ConfigOf
 
 WebHandFor = Callable[[ConfigOf], Hand]
@@ -56,6 +57,7 @@ class Loop:
         web_hand_for: WebHandFor,
         files: Files,
         settings: Settings,
+        servers: McpServers,
         new_id: Callable[[], str],
         random: Callable[[], float],
     ) -> None:
@@ -68,10 +70,9 @@ class Loop:
             report=self._report,
             turn=lambda: self._log.state.turn_opened_at,
         )
-        self._hand: Hand = TimedHand(prepared, log.stopwatch)
         web = web_hand_for(lambda tool: self._brief.session.toolset.web.get(tool, {}))
-        self._hands = Hands(sandbox=self._hand, web=TimedHand(web, log.stopwatch))
-        self._settings, self._new_id = settings, new_id
+        self._hands = Hands(sandbox=prepared, web=web, server=servers.hand, stopwatch=log.stopwatch)
+        self._settings, self._servers, self._new_id = settings, servers, new_id
         self._policy = policy_for(settings.compaction_policy, fill=settings.compaction_fill)
         self._sampler = Sampler(
             log=log,
@@ -97,6 +98,7 @@ class Loop:
             await self._run()
         finally:
             await self._early.close()
+            await self._servers.close()
 
     async def _run(self) -> None:
         while True:
@@ -104,6 +106,9 @@ class Loop:
             step = next_step(self._log.state, self._brief.session, self._settings, self._policy)
             if isinstance(step, Stop):
                 return
+            if isinstance(step, Sample | Compact) and self._brief.session.mcp_servers and not self._asked_servers:
+                await self._ask_servers()
+                continue
             try:
                 await self._take(step)
             except RejectedError as refused:
@@ -112,6 +117,25 @@ class Loop:
     async def give_up(self) -> None:
         """End what is open with an error, and return once there is something to try again for."""
         await give_up(self._log, self._brief.write)
+
+    @property
+    def _turn(self) -> int:
+        """Return the number of the open turn, or of the one that the next request opens."""
+        return self._log.state.turns + (not self._log.state.turn_open)
+
+    @property
+    def _asked_servers(self) -> bool:
+        return self._servers.is_ready(self._turn)
+
+    async def _ask_servers(self) -> None:
+        """Learn what MCP servers offer before the turn's first request; write down which of them cannot be asked."""
+        preparing = self._servers.prepare(self._turn, self._brief.session.mcp_servers)
+        failures = await self._log.uninterrupted(preparing)
+        self._brief = self._brief_for(self._config)
+        if failures:
+            write, opening = self._brief.write, not self._log.state.turn_open
+            missing = [write.server_missing(failure) for failure in failures]
+            await self._log.append([*write.abandoned(self._log.state), *(write.opening() if opening else []), *missing])
 
     async def _take(self, step: Step) -> None:
         write = self._brief.write
@@ -123,10 +147,10 @@ class Loop:
             case RunTool():
                 await self._run_tool(step)
             case Reject(use=use, message=message, settles=settles):
-                result = write.tool_result(use.id, error_result(message), processed=settles)
+                result = write.tool_result(use, error_result(message), processed=settles)
                 await self._log.append([result], processed=settles)
             case Resume(confirmations=confirmations):
-                opening = write.opening({"processed": confirmations, "sandbox": self._hand.generation})
+                opening = write.opening({"processed": confirmations, "sandbox": self._hands.generation})
                 await self._log.append(opening, processed=confirmations)
             case Fail(cause=cause, message=message, withdraws=withdraws):
                 await self._log.append([write.exhausted(cause, message, withdraw=withdraws)])
@@ -160,6 +184,8 @@ class Loop:
 
     def _brief_for(self, config: Mapping[str, Any]) -> Brief:
         session = session_for(config, self._settings)
+        if session.mcp_servers:
+            session = replace(session, toolset=session.toolset.offering(self._servers.offered))
         write = EventWriter(session=session, new_id=self._new_id)
         return Brief(session=session, write=write, head=head_for(session, max_tokens=self._settings.max_tokens))
 
@@ -172,7 +198,7 @@ class Loop:
         if result is None:
             await self._hands.cancel(use)
             return
-        event = self._brief.write.tool_result(use.id, result, sandbox=self._hand.generation, processed=step.settles)
+        event = self._brief.write.tool_result(use, result, sandbox=self._hands.generation, processed=step.settles)
         await self._log.append([event], processed=step.settles)
 
     async def _report(self, failures: Sequence[RepositoryFailure]) -> None:
@@ -190,7 +216,7 @@ class Loop:
         match step:
             case RunTool(use=use) if use.id in state.uses:
                 result = error_result(f"The call ended, but its result can not be kept. {message}")
-                await self._log.append([write.tool_result(use.id, result)])
+                await self._log.append([write.tool_result(use, result)])
             case Finish() | Fail():
                 raise refused
             case _:

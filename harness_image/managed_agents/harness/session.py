@@ -8,6 +8,7 @@ from typing import Any
 from managed_agents.contracts.events import types
 from managed_agents.contracts.ids import SessionId, ThreadId, primary_thread_id_for
 from managed_agents.contracts.usage import ListPrice, UsageTotals
+from managed_agents.harness.mcp.servers import McpServer
 from managed_agents.harness.settings import Settings
 from managed_agents.harness.tools.repositories import Repository, repositories_of
 from managed_agents.harness.tools.toolset import Toolset
@@ -34,6 +35,7 @@ class Session:
     window_tokens: int | None = None
     self_hosted: bool = False
     repositories: tuple[Repository, ...] = ()
+    mcp_servers: tuple[McpServer, ...] = ()
 
     def runs_in_sandbox(self, tool: str) -> bool:
         """Tell whether a call of this tool runs in the sandbox as soon as the model has made it."""
@@ -73,6 +75,9 @@ def session_for(config: Mapping[str, Any], settings: Settings | None = None) -> 
         window_tokens=provider.get("context_window_tokens"),
         self_hosted=environment.get("type") == "self_hosted",
         repositories=repositories_of(config),
+        mcp_servers=tuple(
+            McpServer(name=str(server["name"]), url=str(server["url"])) for server in agent.get("mcp_servers") or ()
+        ),
     )
 
 

@@ -17,6 +17,7 @@ class Settings:
     session_url: str = f"http://127.0.0.1:{ports.PROXY_SESSION_PORT}"
     hand_url: str = f"http://127.0.0.1:{ports.PROXY_HAND_PORT}"
     model_url: str = f"http://127.0.0.1:{ports.PROXY_MODEL_PORT}"
+    mcp_url: str = f"http://127.0.0.1:{ports.PROXY_MCP_PORT}"
 
     max_tokens: int = 32_000
     """Output tokens of one response; the Managed Agents API does not expose it. Every current model takes this many."""
@@ -72,6 +73,12 @@ class Settings:
 
     cancel_seconds: float = 1.5
     """An interrupt waits so long for a running tool to die, so that it is answered within 2 s in any case."""
+
+    mcp_connect_seconds: float = 10.0
+    """An MCP server that is not connected and listed within this does without: nobody waits longer for a first word."""
+
+    mcp_silence_seconds: float = 300.0
+    """A call of an MCP tool that answers nothing for so long, not even progress, is cancelled."""
 
     call_seconds: float = 10.0
     """One call to the session's server; a call that failed is repeated with the same ids."""

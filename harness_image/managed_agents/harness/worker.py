@@ -16,6 +16,9 @@ from managed_agents.harness.history.conversation import Forgotten
 from managed_agents.harness.history.state import State
 from managed_agents.harness.log import SessionLog
 from managed_agents.harness.loop import Loop, WebHandFor
+from managed_agents.harness.mcp.client import McpClient
+from managed_agents.harness.mcp.http import StreamableHttp
+from managed_agents.harness.mcp.servers import McpServers
 from managed_agents.harness.model import MessagesModel, Model
 from managed_agents.harness.platform import ConfigChanged, EventArrived, Lease, LeaseEnded, Platform
 from managed_agents.harness.platform_http import HttpPlatform
@@ -28,6 +31,8 @@ from managed_agents.harness.tools.web import ConfigOf, WebHand
 _log = structlog.get_logger()
 
 HandFor = Callable[[Lease], Hand]
+McpClientFor = Callable[[str], McpClient]
+"""Makes the client of an MCP server that the session names."""
 
 
 class _SessionOverError(Exception):
@@ -49,8 +54,10 @@ class Worker:
         web_hand_for: WebHandFor,
         files: FileSource,
         settings: Settings,
+        mcp_client_for: McpClientFor,
         readings: Readings | None = None,
     ) -> None:
+        self._mcp_client_for = mcp_client_for
         self._platform, self._model, self._hand_for, self._settings = platform, model, hand_for, settings
         self._web_hand_for = web_hand_for
         self._files, self._readings, self._gives_up = files, readings or Readings(), False
@@ -99,6 +106,7 @@ class Worker:
             web_hand_for=self._web_hand_for,
             files=Files(self._files, session),
             settings=self._settings,
+            servers=McpServers(self._mcp_client_for, self._settings),
             new_id=new_event_id,
             random=random.random,
         )
@@ -158,6 +166,9 @@ async def run_worker(settings: Settings, readings: Readings | None = None) -> No
         def web_hand_for(config_of: ConfigOf) -> Hand:
             return WebHand(http, settings, config_of)
 
+        def mcp_client_for(server: str) -> McpClient:
+            return McpClient(lambda: StreamableHttp(http, f"{settings.mcp_url}/v1/mcp", server))
+
         worker = Worker(
             platform=platform,
             model=model,
@@ -165,6 +176,7 @@ async def run_worker(settings: Settings, readings: Readings | None = None) -> No
             web_hand_for=web_hand_for,
             files=platform,
             settings=settings,
+            mcp_client_for=mcp_client_for,
             readings=readings,
         )
         await worker.run()

@@ -23,7 +23,9 @@ async def serve(arguments: list[str]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with running(settings) as ports:
-        log.info("serving", health=ports.health, session=ports.session, hand=ports.hand, model=ports.model)
+        log.info(
+            "serving", health=ports.health, session=ports.session, hand=ports.hand, model=ports.model, mcp=ports.mcp
+        )
         await stop.wait()
         log.info("stopping")
 

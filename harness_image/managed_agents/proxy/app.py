@@ -21,6 +21,9 @@ from managed_agents.proxy.files.transfers import HttpTransfers
 from managed_agents.proxy.files.uploads import Uploads
 from managed_agents.proxy.hand_listener import HandListener
 from managed_agents.proxy.health import health_routes
+from managed_agents.proxy.mcp_credentials import FileCredentials, parse_credentials
+from managed_agents.proxy.mcp_dialling import client_for
+from managed_agents.proxy.mcp_listener import McpListener
 from managed_agents.proxy.model_listener import ModelListener
 from managed_agents.proxy.packages import Packages
 from managed_agents.proxy.providers import parse_providers
@@ -48,6 +51,7 @@ class Ports:
     session: int
     hand: int
     model: int
+    mcp: int
 
 
 @asynccontextmanager
@@ -62,7 +66,8 @@ async def running(settings: Settings) -> AsyncIterator[Ports]:
         uploads, outputs = Uploads(transfers), Outputs(transfers, finder)
         for files in (uploads, outputs):
             stack.push_async_callback(files.close)
-        wake = WakeRelay(client, _configured(uploads, outputs, finder), _ended(outputs, finder))
+        mcp = await _mcp(stack, settings)
+        wake = WakeRelay(client, _configured(uploads, outputs, finder, mcp), _ended(outputs, finder))
         pool = _egress(settings, client, server)
         stack.push_async_callback(pool.close)
         in_use = _all(pool.ensure, uploads.in_use, outputs.in_use)
@@ -73,18 +78,21 @@ async def running(settings: Settings) -> AsyncIterator[Ports]:
         web_routes = await stack.enter_async_context(web_tools(settings))
         sandbox_routes = HandListener(hand, uploads, outputs, Packages(transfers)).routes()
         hands = _app("hand", internal_envelope, [*sandbox_routes, *web_routes])
+        servers = _app("mcp", internal_envelope, mcp.routes())
         models = _app("model", model_envelope, model.routes())
         yield Ports(
             health=await _listen(stack, _health(wake), settings.health_host, settings.health_port),
             hand=await _listen(stack, hands, settings.loopback, settings.hand_port),
             model=await _listen(stack, models, settings.loopback, settings.model_port),
+            mcp=await _listen(stack, servers, settings.loopback, settings.mcp_port),
             session=await _listen(stack, _session(sessions, wake), settings.loopback, settings.session_port),
         )
 
 
-def _configured(uploads: Uploads, outputs: Outputs, finder: SandboxFinder) -> Configured:
+def _configured(uploads: Uploads, outputs: Outputs, finder: SandboxFinder, mcp: McpListener) -> Configured:
     def configured(config: Mapping[str, object], epoch: int | None) -> None:
         uploads.configure(config)
+        mcp.configure(config)
         if epoch is not None:
             finder.leased(str(config.get("id")), epoch)
             outputs.leased()
@@ -111,6 +119,12 @@ def _all(*listeners: Callable[[Binding], None]) -> Callable[[Binding], None]:
 def _egress(settings: Settings, client: ClientSession, server: ServerAccess) -> EgressPool:
     networking = SessionNetworking(client, server)
     return EgressPool(Egress(settings.egress, Resolver().resolve), networking.for_session, SystemClock(), PoolPacing())
+
+
+async def _mcp(stack: AsyncExitStack, settings: Settings) -> McpListener:
+    client = await stack.enter_async_context(client_for(settings.egress, Resolver().resolve))
+    credentials = FileCredentials(WatchedFile(settings.credentials_file, parse_credentials))
+    return McpListener(client, settings.egress, credentials)
 
 
 def _client() -> ClientSession:

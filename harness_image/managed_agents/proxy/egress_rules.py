@@ -44,6 +44,8 @@ class Networking:
     is_limited: bool
     hosts: frozenset[str] = field(default_factory=frozenset)
     allows_package_managers: bool = False
+    allows_mcp_servers: bool = False
+    """Said to the session's own MCP listener; it opens nothing to a sandbox."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +63,12 @@ def networking_from(config: Mapping[str, Any]) -> Networking:
     if given.get("type") == "unrestricted":
         return Networking(is_limited=False)
     hosts = frozenset(str(host).lower().removesuffix(".") for host in given.get("allowed_hosts") or ())
-    return Networking(is_limited=True, hosts=hosts, allows_package_managers=given.get("allow_package_managers") is True)
+    return Networking(
+        is_limited=True,
+        hosts=hosts,
+        allows_package_managers=given.get("allow_package_managers") is True,
+        allows_mcp_servers=given.get("allow_mcp_servers") is True,
+    )
 
 
 def decide(target: Target, networking: Networking, rules: EgressRules) -> Decision:

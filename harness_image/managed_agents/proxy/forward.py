@@ -1,16 +1,18 @@
 """Sends one request on and streams its answer back, byte for byte and as it comes."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from aiohttp import (
     ClientConnectorCertificateError,
     ClientConnectorDNSError,
+    ClientConnectorError,
     ClientError,
     ClientResponse,
     ClientSession,
     ClientTimeout,
+    ConnectionTimeoutError,
     web,
 )
 from yarl import URL
@@ -27,6 +29,10 @@ class UnreachableError(Exception):
     """The other side did not answer at all. The text names what failed, without addresses of callers or any header."""
 
 
+class NotConnectedError(UnreachableError):
+    """There was no connection to the other side, so nothing of the request reached it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upstream:
     """One request as the other side is to get it."""
@@ -38,8 +44,13 @@ class Upstream:
     timeout: ClientTimeout
 
 
-async def forward(request: web.Request, client: ClientSession, upstream: Upstream) -> web.StreamResponse:
-    """Send `upstream` and answer `request` with what comes back.
+async def forward(
+    request: web.Request,
+    client: ClientSession,
+    upstream: Upstream,
+    judge: Callable[[ClientResponse], None] | None = None,
+) -> web.StreamResponse:
+    """Send `upstream` and answer `request` with what comes back, unless `judge` raises at its head.
 
     An answer that breaks off in the middle breaks the caller's connection too, so that it never looks complete.
     Raises: UnreachableError when no answer began; RefusedError, 502, on a redirect, which is never followed: it would
@@ -54,10 +65,14 @@ async def forward(request: web.Request, client: ClientSession, upstream: Upstrea
             timeout=upstream.timeout,
             allow_redirects=False,
         )
+    except (ClientConnectorError, ConnectionTimeoutError) as problem:
+        raise NotConnectedError(reason_of(problem)) from None
     except (ClientError, TimeoutError, OSError) as problem:
         raise UnreachableError(reason_of(problem)) from None
     async with answer:
         refuse_redirect(answer)
+        if judge is not None:
+            judge(answer)
         if (answer.content_length or WHOLE_BYTES_MAX + 1) <= WHOLE_BYTES_MAX:
             return await _whole(answer)
         return await _stream(request, answer)

@@ -15,6 +15,8 @@ _REQUEST = frozenset({"accept", "accept-encoding", "content-type", "user-agent",
 _MODEL_REQUEST = _REQUEST | {"idempotency-key", "anthropic-version", "anthropic-beta"}
 _MODEL_REQUEST_PREFIX = "x-stainless-"
 
+_MCP_REQUEST = _REQUEST | {"mcp-session-id", "mcp-protocol-version", "mcp-method", "mcp-name", "last-event-id"}
+
 _HOP_BY_HOP = frozenset(
     {
         "connection",
@@ -29,7 +31,7 @@ _HOP_BY_HOP = frozenset(
     }
 )
 """Of one connection only (RFC 9110 §7.6.1)."""
-_NOT_FOR_THE_HARNESS = frozenset({"set-cookie", "alt-svc", "strict-transport-security"})
+_NOT_FOR_THE_HARNESS = frozenset({"set-cookie", "alt-svc", "strict-transport-security", "www-authenticate"})
 
 
 def model_request_headers(incoming: Mapping[str, str], *, api_key: str) -> CIMultiDict[str]:
@@ -48,6 +50,14 @@ def server_request_headers(incoming: Mapping[str, str], *, token: str) -> CIMult
     """Return the headers of a request to the server: the allowed ones and the Pod's token."""
     headers = CIMultiDict((name, value) for name, value in incoming.items() if name.lower() in _REQUEST)
     headers["Authorization"] = f"Bearer {token}"
+    return headers
+
+
+def mcp_request_headers(incoming: Mapping[str, str], *, bearer: str | None) -> CIMultiDict[str]:
+    """Return the headers of a request to an MCP server: the allowed ones, and the credential where there is one."""
+    headers = CIMultiDict((name, value) for name, value in incoming.items() if name.lower() in _MCP_REQUEST)
+    if bearer is not None:
+        headers["Authorization"] = f"Bearer {bearer}"
     return headers
 
 

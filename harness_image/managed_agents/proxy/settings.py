@@ -52,12 +52,14 @@ class Settings:
     server_url: URL
     token_file: Path = Path(ports.SERVER_TOKEN_PATH)
     providers_file: Path = Path(ports.PROVIDERS_PATH)
+    credentials_file: Path = Path(ports.VAULT_CREDENTIALS_PATH)
     loopback: str = "127.0.0.1"
     health_host: str = "0.0.0.0"  # noqa: S104 - the kubelet probes the Pod's address
     health_port: int = ports.PROXY_HEALTH_PORT
     session_port: int = ports.PROXY_SESSION_PORT
     hand_port: int = ports.PROXY_HAND_PORT
     model_port: int = ports.PROXY_MODEL_PORT
+    mcp_port: int = ports.PROXY_MCP_PORT
     pacing: Pacing = Pacing()
     egress: EgressRules = field(default_factory=EgressRules)
 

@@ -17,6 +17,8 @@ ErrorType = Literal[
     "billing_error",
     "tool_use_limit_reached_error",
     "compaction_limit_reached_error",
+    "mcp_connection_failed_error",
+    "mcp_authentication_failed_error",
     "repository_authentication_error",
     "repository_forbidden_error",
     "repository_not_found_error",
@@ -48,6 +50,10 @@ MODEL_NOT_SERVED = Cause(error_type="model_request_failed_error", reason=conditi
 BILLING = Cause(error_type="billing_error", reason="Billing", retryable=False)
 TOOL_USE_LIMIT = Cause(error_type="tool_use_limit_reached_error", reason="ToolUseLimitReached", retryable=False)
 COMPACTION_LIMIT = Cause(error_type="compaction_limit_reached_error", reason="CompactionLimitReached", retryable=False)
+MCP_CONNECTION = Cause(error_type="mcp_connection_failed_error", reason="McpConnectionFailed", retryable=True)
+MCP_AUTHENTICATION = Cause(
+    error_type="mcp_authentication_failed_error", reason="McpAuthenticationFailed", retryable=True
+)
 REPOSITORY_AUTHENTICATION = Cause(
     error_type="repository_authentication_error", reason="RepositoryAuthenticationFailed", retryable=True
 )
@@ -67,6 +73,8 @@ ALL = (
     BILLING,
     TOOL_USE_LIMIT,
     COMPACTION_LIMIT,
+    MCP_CONNECTION,
+    MCP_AUTHENTICATION,
     REPOSITORY_AUTHENTICATION,
     REPOSITORY_FORBIDDEN,
     REPOSITORY_NOT_FOUND,

@@ -10,6 +10,7 @@ PROXY_HEALTH_PORT = 7300
 PROXY_SESSION_PORT = 7301
 PROXY_HAND_PORT = 7302
 PROXY_MODEL_PORT = 7303
+PROXY_MCP_PORT = 7304
 SUPERVISOR_PORT = 7400
 
 SERVER_AUDIENCE = "managedagents.dev/server"
@@ -17,3 +18,5 @@ SERVER_AUDIENCE = "managedagents.dev/server"
 
 SERVER_TOKEN_PATH = "/var/run/managed-agents/server/token"  # noqa: S105 - a path, not a secret
 PROVIDERS_PATH = "/var/run/managed-agents/providers/providers.json"
+VAULT_CREDENTIALS_PATH = "/var/run/managed-agents/vault/credentials.json"
+"""Credentials of the session's vaults, in the order in which they win; the file is absent where there are none."""

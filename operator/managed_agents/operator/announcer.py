@@ -31,6 +31,7 @@ WARNINGS = frozenset(
         conditions.SECRET_NOT_FOUND,
         conditions.SECRET_ACCESS_DENIED,
         conditions.NOT_SUPPORTED,
+        conditions.MCP_SERVERS_INVALID,
         conditions.CONFIG_MAP_NOT_FOUND,
         conditions.SYSTEM_NAMESPACE_REFUSED,
         conditions.SERVER_UNREACHABLE,

@@ -85,7 +85,6 @@ async def test_agent_changed_back_and_unchanged_makes_versions_as_the_api_does(o
     [
         ("agents", "bot", {"skills": [{"type": "custom", "skillId": "x"}]}, "spec.skills"),
         ("agents", "bot", {"multiagent": {"type": "coordinator"}}, "spec.multiagent"),
-        ("agents", "bot", {"tools": [{"type": "mcp_toolset", "mcpServerName": "t"}]}, "mcp_toolset"),
         (
             "agents",
             "bot",
@@ -104,6 +103,42 @@ async def test_what_is_not_built_says_so(operated: World, plural: str, name: str
     assert word in condition["message"]
     operated.session("repair", "Hello.")
     assert await reason(operated) == "NotSupported"
+
+
+TRACKER = {"type": "mcp_toolset", "mcpServerName": "tracker"}
+
+
+@requirement("mcp-accepted")
+@pytest.mark.parametrize(
+    ("spec", "word"),
+    [
+        ({"tools": [TRACKER]}, "spec.tools[0].mcpServerName: mcp_servers has no server 'tracker'"),
+        (
+            {"tools": [TRACKER], "mcpServers": [{"type": "url", "name": "tracker", "url": "http://169.254.169.254/"}]},
+            "spec.mcpServers[0].url: names a link-local address",
+        ),
+    ],
+)
+async def test_mcp_servers_that_cannot_work_are_a_condition(operated: World, spec: Manifest, word: str) -> None:
+    await operated.catalog()
+    operated.change("agents", "bot", spec)
+    await operated.settle()
+    condition = operated.condition("agents", "bot", "Ready")
+    assert (condition["status"], condition["reason"]) == ("False", "McpServersInvalid")
+    assert word in condition["message"]
+    operated.session("repair", "Hello.")
+    assert await reason(operated) == "McpServersInvalid"
+
+
+@requirement("mcp-accepted")
+async def test_an_agent_with_an_mcp_server_is_accepted(operated: World) -> None:
+    await operated.catalog()
+    servers = [{"type": "url", "name": "tracker", "url": "https://mcp.example.com/mcp"}]
+    operated.change("agents", "bot", {"tools": [TRACKER], "mcpServers": servers})
+    await operated.settle()
+    assert operated.condition("agents", "bot", "Ready")["reason"] == "ModelServed"
+    operated.session("repair", "Hello.")
+    assert await reason(operated) == "Accepted"
 
 
 async def test_model_served_by_nobody_then_by_one_then_by_two(operated: World) -> None:

@@ -127,6 +127,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
         session_port=0,
         hand_port=0,
         model_port=0,
+        mcp_port=0,
         pacing=Pacing(bound_seconds=0.2, connect_seconds=0.2, state_wait_seconds=0.05, pause_seconds=0.01),
     )
     async with ClientSession(timeout=ClientTimeout(total=WAIT_SECONDS)) as http:

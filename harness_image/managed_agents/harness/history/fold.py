@@ -14,6 +14,7 @@ from managed_agents.contracts.clock import parse_rfc3339
 from managed_agents.contracts.events import types
 from managed_agents.harness.history.repair import Block, tool_result
 from managed_agents.harness.history.state import END_TURN, Decision, Ending, Event, State, ToolUse
+from managed_agents.harness.mcp.names import model_name
 
 CONTINUE_AFTER_CUT = (
     "[The previous response reached the limit of output tokens and was cut off there. Text up to that point was kept; "
@@ -95,6 +96,10 @@ def _tool_result(state: State, event: Event, _: Internal) -> None:
     _settle(state, event["tool_use_id"], event)
 
 
+def _mcp_result(state: State, event: Event, _: Internal) -> None:
+    _settle(state, event["mcp_tool_use_id"], event)
+
+
 def _settle(state: State, use_id: str, event: Event) -> None:
     if state.uses.pop(use_id, None) is not None:
         result = tool_result(use_id, event.get("content"), is_error=bool(event.get("is_error")))
@@ -107,6 +112,7 @@ def _running(state: State, event: Event, internal: Internal) -> None:
     if state.turn_open:
         return
     state.turn_open, state.turn_opened_at = True, event["processed_at"]
+    state.turns += 1
     # A call that waited for a client may start only now, and in the sandbox of now.
     for use in state.uses.values():
         state.uses[use.id] = replace(use, position=event["position"], sandbox=internal.get("sandbox"))
@@ -246,6 +252,9 @@ def _block_of(event: Event) -> Block:
             return dict(event["internal"]["block"])
         case types.AGENT_MESSAGE:
             return {"type": "text", "text": event["content"][0]["text"]}
+        case types.AGENT_MCP_TOOL_USE:
+            name = model_name(event["mcp_server_name"], event["name"])
+            return {"type": "tool_use", "id": event["id"], "name": name, "input": event["input"]}
         case _:
             return {"type": "tool_use", "id": event["id"], "name": event["name"], "input": event["input"]}
 
@@ -262,12 +271,13 @@ def _use_of(event: Event) -> ToolUse:
         problem=internal.get("problem"),
         sandbox=internal.get("sandbox"),
         client=bool(internal.get("client")),
+        server=event.get("mcp_server_name"),
     )
 
 
 _CONTEXT_COUNTERS = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "output_tokens")
 
-_USE_TYPES = frozenset({types.AGENT_TOOL_USE, types.AGENT_CUSTOM_TOOL_USE})
+_USE_TYPES = frozenset({types.AGENT_TOOL_USE, types.AGENT_CUSTOM_TOOL_USE, types.AGENT_MCP_TOOL_USE})
 
 _END_RULES: Mapping[str, Callable[[State, list[Event], Internal], None]] = MappingProxyType(
     {"max_tokens": _cut, "model_context_window_exceeded": _cut, "refusal": _refused}
@@ -282,6 +292,7 @@ _RULES: Mapping[str, Callable[[State, Event, Internal], None]] = MappingProxyTyp
         types.USER_CUSTOM_TOOL_RESULT: _custom_result,
         types.USER_TOOL_RESULT: _client_result,
         types.AGENT_TOOL_RESULT: _tool_result,
+        types.AGENT_MCP_TOOL_RESULT: _mcp_result,
         types.STATUS_RUNNING: _running,
         types.STATUS_RESCHEDULED: _rescheduled,
         types.STATUS_IDLE: _idle,
@@ -295,6 +306,7 @@ _RULES: Mapping[str, Callable[[State, Event, Internal], None]] = MappingProxyTyp
         types.AGENT_MESSAGE: _part,
         types.AGENT_TOOL_USE: _part,
         types.AGENT_CUSTOM_TOOL_USE: _part,
+        types.AGENT_MCP_TOOL_USE: _part,
         types.REQUEST_END: _request_end,
     }
 )

@@ -30,7 +30,7 @@ class ToolUse:
 
     `permission` is what its policy said; `custom` calls have none and are run by the client. `problem` tells why a call
     cannot run at all. `position` is where it became runnable, `sandbox` the generation that the harness then held.
-    `client` calls are run by a worker of the client (self-hosted environments).
+    `client` calls are run by a worker of the client (self-hosted environments), those with a `server` by an MCP server.
     """
 
     id: str
@@ -42,6 +42,7 @@ class ToolUse:
     decision: Decision | None = None
     sandbox: int | None = None
     client: bool = False
+    server: str | None = None
 
     @property
     def waits_for_client(self) -> bool:
@@ -72,6 +73,7 @@ class State:
     order of the model; `span` the id of a model request without an end; `owes_answer` tells that the model has not
     seen all there is; `stirred` that something lies after the last idle event that wants an answer.
 
+    `turns` counts how often the session went from idle to running.
     `updates` are values of the config that the log itself tells of, so that they count from their position on.
     `exhausted_at` is the position of the error that ends the turn: input from before it is flushed with the turn.
     `context_tokens` is the size of the conversation up to the last response; `overflowed` tells that the model found it
@@ -87,6 +89,7 @@ class State:
     uses: dict[str, ToolUse] = field(default_factory=dict)
 
     turn_open: bool = False
+    turns: int = 0
     turn_opened_at: str = ""
     last_at: str = ""
     stirred: bool = False

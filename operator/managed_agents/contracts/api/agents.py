@@ -116,9 +116,7 @@ def unsupported_fields(snapshot: Mapping[str, Any]) -> tuple[str, ...]:
     found = [f"spec.{field}" for field in ("skills", "multiagent") if snapshot.get(field)]
     for index, tool in enumerate(snapshot.get("tools") or ()):
         path = f"spec.tools[{index}]"
-        if tool["type"] == MCP_TOOLSET:
-            found.append(f"{path} (mcp_toolset)")
-        elif tool["type"] == AGENT_TOOLSET:
+        if tool["type"] in (AGENT_TOOLSET, MCP_TOOLSET):
             found += _unsupported_configs(tool, path)
     return tuple(found)
 
@@ -128,7 +126,8 @@ def _unsupported_configs(tool: Mapping[str, Any], path: str) -> list[str]:
     if _is_auto(tool.get("default_config")):
         found.append(f"{path}.defaultConfig.permissionPolicy (auto)")
     for position, config in enumerate(tool.get("configs") or ()):
-        if config["name"] in _UNBUILT_TOOLS and config.get("enabled") is True:
+        is_unbuilt = tool["type"] == AGENT_TOOLSET and config["name"] in _UNBUILT_TOOLS
+        if is_unbuilt and config.get("enabled") is True:
             found.append(f"{path}.configs[{position}] ({config['name']})")
         if config.get("url_sources") is not None and config.get("enabled") is True:
             found.append(f"{path}.configs[{position}].urlSources")

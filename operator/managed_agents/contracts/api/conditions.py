@@ -34,6 +34,8 @@ SECRET_ACCESS_DENIED = "SecretAccessDenied"  # noqa: S105 - a reason, not a secr
 """The operator may not read Secrets here: apply manifests/tenant in this namespace."""
 NOT_SUPPORTED = "NotSupported"
 """The spec uses a field of the API that this version does not build yet."""
+MCP_SERVERS_INVALID = "McpServersInvalid"
+"""MCP servers and toolsets do not name each other, or the URL of one can never be reached; the message says which."""
 CONFIG_MAP_NOT_FOUND = "ConfigMapNotFound"
 """A mount names a ConfigMap that does not exist."""
 PACKAGES_PENDING = "PackagesPending"

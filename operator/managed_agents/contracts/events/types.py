@@ -13,6 +13,8 @@ AGENT_THINKING = "agent.thinking"
 AGENT_TOOL_USE = "agent.tool_use"
 AGENT_TOOL_RESULT = "agent.tool_result"
 AGENT_CUSTOM_TOOL_USE = "agent.custom_tool_use"
+AGENT_MCP_TOOL_USE = "agent.mcp_tool_use"
+AGENT_MCP_TOOL_RESULT = "agent.mcp_tool_result"
 CONTEXT_COMPACTED = "agent.thread_context_compacted"
 
 STATUS_RUNNING = "session.status_running"

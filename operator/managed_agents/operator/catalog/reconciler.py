@@ -11,6 +11,7 @@ from managed_agents.contracts.api import conditions
 from managed_agents.contracts.api.agents import LABEL_AGENT_UID, agent_id_of, next_revision, snapshot_for
 from managed_agents.contracts.api.agents import unsupported_fields as unsupported_agent
 from managed_agents.contracts.api.environments import environment_id_of
+from managed_agents.contracts.api.mcp_servers import problems
 from managed_agents.contracts.api.model_providers import ProviderProblem, choose_provider
 from managed_agents.contracts.clock import Clock
 from managed_agents.contracts.errors import NotFoundError
@@ -222,9 +223,13 @@ class CatalogReconciler:
 
 
 def _agent_condition(agent: Manifest, providers: list[Manifest]) -> Condition:
-    fields = unsupported_agent(snapshot_for(agent, 0))
+    snapshot = snapshot_for(agent, 0)
+    fields = unsupported_agent(snapshot)
     if fields:
         return _ready(conditions.NOT_SUPPORTED, not_supported_message(fields))
+    problem = next(problems(snapshot["tools"], snapshot["mcp_servers"]), None)
+    if problem is not None:
+        return _ready(conditions.MCP_SERVERS_INVALID, str(problem))
     provider = choose_provider(providers, agent["spec"]["model"]["id"])
     if isinstance(provider, ProviderProblem):
         return _ready(provider.reason, provider.message)

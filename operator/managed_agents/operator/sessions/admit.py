@@ -9,6 +9,7 @@ from typing import Any
 from managed_agents.contracts.api import conditions
 from managed_agents.contracts.api.agents import unsupported_fields as unsupported_agent
 from managed_agents.contracts.api.environments import environment_config
+from managed_agents.contracts.api.mcp_servers import problems
 from managed_agents.contracts.api.model_providers import ProviderProblem, choose_provider, provider_config
 from managed_agents.contracts.api.session_configs import session_config, with_overrides
 from managed_agents.contracts.api.session_resources import unsupported_resources
@@ -93,10 +94,14 @@ def _agent(observed: Observed) -> Refusal | None:
         newest = (agent.get("status") or {}).get("version")
         text = f'spec.agentRef.version: Agent "{reference["name"]}" has no version {version}; its newest is {newest}'
         return Refusal(reason=conditions.AGENT_VERSION_NOT_FOUND, message=text)
-    fields = unsupported_agent(with_overrides(snapshot, observed.session["spec"].get("agentOverrides")))
+    effective = with_overrides(snapshot, observed.session["spec"].get("agentOverrides"))
+    subject = f'Agent "{reference["name"]}", version {snapshot["version"]}'
+    fields = unsupported_agent(effective)
     if fields:
-        text = f'Agent "{reference["name"]}", version {snapshot["version"]}: {not_supported_message(fields)}'
-        return Refusal(reason=conditions.NOT_SUPPORTED, message=text)
+        return Refusal(reason=conditions.NOT_SUPPORTED, message=f"{subject}: {not_supported_message(fields)}")
+    problem = next(problems(effective["tools"], effective["mcp_servers"]), None)
+    if problem is not None:
+        return Refusal(reason=conditions.MCP_SERVERS_INVALID, message=f"{subject}: {problem}")
     return None
 
 

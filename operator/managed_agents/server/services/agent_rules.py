@@ -6,6 +6,7 @@ All values are in the API's form with defaults resolved, so that a change which 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from managed_agents.contracts.api import mcp_servers
 from managed_agents.contracts.api.agents import spec_value
 from managed_agents.contracts.api.casing import camel
 from managed_agents.contracts.api.tools import AGENT_TOOLSET, CUSTOM, MCP_TOOLSET, resolved_model, resolved_tools
@@ -110,7 +111,7 @@ def check_fields(fields: Mapping[str, Any]) -> None:
 
 def check_tools(tools: Sequence[Mapping[str, Any]], servers: Sequence[Mapping[str, Any]]) -> None:
     """Check tools and MCP servers against each other. Raises: RejectedError with the path."""
-    for path, problem in (*_doubles(tools, servers), *_dangling(tools, servers), *_unknown_sources(tools)):
+    for path, problem in (*_doubles(tools, servers), *_servers(tools, servers), *_unknown_sources(tools)):
         raise _refused(path, f"{path}: {problem}")
     total = sum(len(tool["configs"]) if tool.get("configs") else 1 for tool in tools)
     if total > ALL_TOOLS_MAX:
@@ -136,17 +137,8 @@ def _repeated(items: Sequence[Mapping[str, Any]], path: str, key: str) -> Iterat
         seen.add(item.get(key))
 
 
-def _dangling(tools: Sequence[Mapping[str, Any]], servers: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
-    used = {tool["mcp_server_name"] for tool in tools if tool["type"] == MCP_TOOLSET}
-    declared = {server["name"] for server in servers}
-    for index, server in enumerate(servers):
-        if server["name"] not in used:
-            text = f"no tool of type mcp_toolset names the server {server['name']!r}; add one to tools"
-            yield f"mcp_servers.{index}.name", text
-    for index, tool in enumerate(tools):
-        if tool["type"] == MCP_TOOLSET and tool["mcp_server_name"] not in declared:
-            text = f"mcp_servers has no server {tool['mcp_server_name']!r}; add it"
-            yield f"tools.{index}.mcp_server_name", text
+def _servers(tools: Sequence[Mapping[str, Any]], servers: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    yield from ((problem.path, problem.message) for problem in mcp_servers.problems(tools, servers))
 
 
 def _unknown_sources(tools: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:

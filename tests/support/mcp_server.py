@@ -1,0 +1,129 @@
+"""A real MCP server on loopback, made with the official package, over either of its transports."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import uvicorn
+from mcp.server import MCPServer
+from mcp.server.mcpserver import Context, Image
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 64
+Transport = Literal["streamable", "streamable-json", "sse"]
+
+
+@dataclass
+class Seen:
+    """One HTTP request that reached the server."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+
+
+@dataclass
+class McpWorld:
+    """The server, and what a test sees and steers of it."""
+
+    port: int = 0
+    path: str = "/mcp"
+    seen: list[Seen] = field(default_factory=list)
+    effects: list[str] = field(default_factory=list)
+    cancelled: list[str] = field(default_factory=list)
+    started: asyncio.Event = field(default_factory=asyncio.Event)
+    go: asyncio.Event = field(default_factory=asyncio.Event)
+    answer: Callable[[Seen], int | None] = lambda _: None
+    """Answers a request with a bare status in the server's place."""
+
+    @property
+    def url(self) -> str:
+        return f"http://localhost:{self.port}{self.path}"
+
+
+def _server(world: McpWorld) -> MCPServer:
+    server = MCPServer("tracker")
+
+    @server.tool(description="Add two numbers.")
+    def add(a: int, b: int) -> str:
+        world.effects.append("add")
+        return str(a + b)
+
+    @server.tool()
+    def picture() -> Image:
+        return Image(data=PNG, format="png")
+
+    @server.tool()
+    def fail() -> str:
+        raise RuntimeError("no such ticket")
+
+    @server.tool()
+    def long() -> str:
+        return "x" * 100_000 + "the end"
+
+    @server.tool()
+    async def slow(ctx: Context[Any, Any]) -> str:
+        world.effects.append("slow")
+        await ctx.report_progress(1, 2)
+        world.started.set()
+        try:
+            await world.go.wait()
+        except BaseException:
+            world.cancelled.append("slow")
+            raise
+        return "slowly done"
+
+    @server.tool()
+    async def steady(ctx: Context[Any, Any]) -> str:
+        for step in range(6):
+            await ctx.report_progress(step, 6)
+            await asyncio.sleep(0.1)
+        return "steadily done"
+
+    return server
+
+
+def _app(server: MCPServer, transport: Transport) -> ASGIApp:
+    if transport == "sse":
+        return server.sse_app(sse_path="/mcp")
+    return server.streamable_http_app(json_response=transport == "streamable-json")
+
+
+def _watched(world: McpWorld, app: ASGIApp) -> ASGIApp:
+    async def watched(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await app(scope, receive, send)
+        headers = {name.decode(): value.decode() for name, value in scope["headers"]}
+        seen = Seen(method=scope["method"], path=scope["path"], headers=headers)
+        world.seen.append(seen)
+        status = world.answer(seen)
+        if status is None:
+            return await app(scope, receive, send)
+        location = (b"location", b"http://169.254.169.254/")
+        start: Message = {"type": "http.response.start", "status": status, "headers": [location]}
+        await send(start)
+        await send({"type": "http.response.body", "body": b"no"})
+        return None
+
+    return watched
+
+
+@asynccontextmanager
+async def mcp_server(transport: Transport = "streamable") -> AsyncIterator[McpWorld]:
+    """Serve until the block ends."""
+    world = McpWorld()
+    config = uvicorn.Config(_watched(world, _app(_server(world), transport)), log_config=None, lifespan="on")
+    config.timeout_graceful_shutdown = 1
+    server = uvicorn.Server(config)
+    with socket.create_server(("127.0.0.1", 0)) as listening:  # who connects before it serves waits in line
+        world.port = listening.getsockname()[1]
+        task = asyncio.create_task(server._serve([listening]))
+        try:
+            yield world
+        finally:
+            world.go.set()
+            server.should_exit = True
+            await task
