@@ -75,7 +75,7 @@ async def running(settings: Settings) -> AsyncIterator[Ports]:
         model = ModelListener(client, WatchedFile(settings.providers_file, parse_providers))
         sessions = SessionListener(client, server, wake, outputs)
 
-        web_routes = await stack.enter_async_context(web_tools(settings))
+        web_routes = await stack.enter_async_context(web_tools(settings, client))
         sandbox_routes = HandListener(hand, uploads, outputs, Packages(transfers)).routes()
         hands = _app("hand", internal_envelope, [*sandbox_routes, *web_routes])
         servers = _app("mcp", internal_envelope, mcp.routes())

@@ -9,6 +9,7 @@ from yarl import URL
 
 from managed_agents.contracts import limits, ports
 from managed_agents.contracts.egress import EgressRules, parse_rules
+from managed_agents.contracts.web_search import WebSearchSettings, parse_web_search
 
 BODY_BYTES_MAX = 2 * limits.EVENT_BODY_BYTES_MAX
 """One body or WebSocket message in either direction, in bytes: the API's bound and room for JSON escapes around it."""
@@ -62,6 +63,8 @@ class Settings:
     mcp_port: int = ports.PROXY_MCP_PORT
     pacing: Pacing = Pacing()
     egress: EgressRules = field(default_factory=EgressRules)
+    web_search: WebSearchSettings | None = None
+    web_search_key_file: Path = Path(ports.WEB_SEARCH_KEY_PATH)
 
 
 def settings_from(arguments: Sequence[str]) -> Settings:
@@ -73,11 +76,16 @@ def settings_from(arguments: Sequence[str]) -> Settings:
     parser.add_argument("--loopback", default="127.0.0.1", help="address of the harness' listeners")
     parser.add_argument("--health-host", default="0.0.0.0", help="address of the kubelet's listener")  # noqa: S104 - as above
     parser.add_argument("--egress-rules", default="", help="the administrator's rules as JSON (docs/egress.md)")
+    parser.add_argument("--web-search", default="", help="who answers web searches, as JSON (docs/web-tools.md)")
     parsed = parser.parse_args(arguments)
     try:
         egress = parse_rules(parsed.egress_rules)
     except (TypeError, ValueError) as problem:
         parser.error(f"--egress-rules: {problem}")
+    try:
+        web_search = parse_web_search(parsed.web_search)
+    except (TypeError, ValueError) as problem:
+        parser.error(f"--web-search: {problem}")
     url = URL(parsed.server_url)
     if url.scheme not in {"http", "https"} or not url.host:
         parser.error(f"--server-url: {parsed.server_url!r} is not an http or https URL")
@@ -88,4 +96,5 @@ def settings_from(arguments: Sequence[str]) -> Settings:
         loopback=parsed.loopback,
         health_host=parsed.health_host,
         egress=egress,
+        web_search=web_search,
     )

@@ -15,6 +15,7 @@ NAME_LENGTH_MAX = 40
 """Longest name of an object of ours, so that derived names and labels fit in 63."""
 
 PROVIDERS_SECRET = "ma-providers"  # noqa: S105 - a name, not a secret
+WEB_SEARCH_SECRET = "web-search"  # noqa: S105 - a name, not a secret
 HARNESS_SERVICE_ACCOUNT = "ma-harness"
 
 LABEL_SESSION = f"{GROUP}/session"

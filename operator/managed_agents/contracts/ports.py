@@ -17,6 +17,7 @@ SERVER_AUDIENCE = "managedagents.dev/server"
 """Audience of the projected ServiceAccount token by which a proxy or the operator proves itself to the server."""
 
 SERVER_TOKEN_PATH = "/var/run/managed-agents/server/token"  # noqa: S105 - a path, not a secret
+WEB_SEARCH_KEY_PATH = "/var/run/managed-agents/web-search/api-key"
 PROVIDERS_PATH = "/var/run/managed-agents/providers/providers.json"
 VAULT_CREDENTIALS_PATH = "/var/run/managed-agents/vault/credentials.json"
 """Credentials of the session's vaults, in the order in which they win; the file is absent where there are none."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from managed_agents.contracts import names, ports
 from managed_agents.contracts.egress import parse_rules
+from managed_agents.contracts.web_search import parse_web_search
 
 Quantities = Mapping[str, str]
 
@@ -34,6 +35,8 @@ class SessionSettings:
     system_namespace: str = names.SYSTEM_NAMESPACE
     egress_rules: str = ""
     """The administrator's rules for the network of sandboxes, as JSON for each proxy (docs/egress.md)."""
+    web_search: str = ""
+    """Who answers web searches, as JSON for each proxy (docs/web-tools.md)."""
     idle_timeout_seconds: int = 120
     """Where an Environment says nothing: long enough for a person's next message to find its harness warm."""
     proxy: ContainerResources = field(
@@ -100,6 +103,12 @@ def parse(arguments: Sequence[str] | None = None) -> Settings:
         type=_egress_rules,
         help="JSON: what the administrator adds to the network of sandboxes (docs/egress.md)",
     )
+    parser.add_argument(
+        "--web-search",
+        default=_environment("WEB_SEARCH", ""),
+        type=_web_search,
+        help="JSON: who answers web searches (docs/web-tools.md)",
+    )
     parser.add_argument("--health-port", type=int, default=ports.OPERATOR_HEALTH_PORT)
     parser.add_argument("--leader-elect", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--sweep-seconds", type=float, default=420.0, help="how often lost watch events are looked for")
@@ -116,6 +125,15 @@ def _egress_rules(text: str) -> str:
     return text.strip()
 
 
+def _web_search(text: str) -> str:
+    """Check the setting here, as the rules."""
+    try:
+        parse_web_search(text)
+    except (TypeError, ValueError) as problem:
+        raise argparse.ArgumentTypeError(str(problem)) from None
+    return text.strip()
+
+
 def _settings(flags: argparse.Namespace, defaults: SessionSettings) -> Settings:
     limits = {"cpu": flags.sandbox_cpu, "memory": flags.sandbox_memory, "ephemeral-storage": flags.sandbox_storage}
     session = SessionSettings(
@@ -125,6 +143,7 @@ def _settings(flags: argparse.Namespace, defaults: SessionSettings) -> Settings:
         image_pull_policy=flags.image_pull_policy,
         system_namespace=flags.namespace,
         egress_rules=flags.egress_rules,
+        web_search=flags.web_search,
         sandbox=ContainerResources(requests=defaults.sandbox.requests, limits=limits),
     )
     return Settings(

@@ -12,6 +12,7 @@ from managed_agents.proxy.errors import RefusedError
 from managed_agents.proxy.web.calls import WebCalls, WebResult, error_result
 from managed_agents.proxy.web.fetching import WebFetch
 from managed_agents.proxy.web.problems import UNKNOWN_TOOL
+from managed_agents.proxy.web.search.searching import WebSearch
 
 _CALL = "/v1/hands/web/calls/{tool_use_id:[A-Za-z0-9_.:-]{1,128}}"
 _ID_CHARACTERS_MAX = 128
@@ -20,9 +21,10 @@ _ID_CHARACTERS_MAX = 128
 class WebListener:
     """Handlers that parse, run a tool and render. There is nothing to provision."""
 
-    def __init__(self, calls: WebCalls, fetch: WebFetch) -> None:
+    def __init__(self, calls: WebCalls, fetch: WebFetch, search: WebSearch) -> None:
         self._calls = calls
         self._fetch = fetch
+        self._search = search
 
     def routes(self) -> list[web.RouteDef]:
         """Return what this listener serves."""
@@ -46,6 +48,8 @@ class WebListener:
     async def _run(self, name: str, given: Mapping[str, Any], config: Mapping[str, Any]) -> WebResult:
         if name == "web_fetch":
             return WebResult(content=await self._fetch.run(given, config))
+        if name == "web_search":
+            return await self._search.run(given, config)
         return error_result(UNKNOWN_TOOL)
 
     async def _lookup(self, request: web.Request) -> web.StreamResponse:

@@ -4,6 +4,7 @@ from typing import Final, Literal
 
 Code = Literal[
     "invalid_tool_input",
+    "query_too_long",
     "url_too_long",
     "url_not_allowed",
     "url_not_accessible",

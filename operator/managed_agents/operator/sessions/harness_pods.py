@@ -9,6 +9,7 @@ import orjson
 
 from managed_agents.contracts import names, ports
 from managed_agents.contracts.api.environments import harness_image_of
+from managed_agents.contracts.web_search import parse_web_search
 from managed_agents.kube.resources import Manifest
 from managed_agents.operator.sessions.metadata import (
     HARNESS_UID,
@@ -31,6 +32,7 @@ TOKEN_SECONDS = 3600
 _TOKEN_DIRECTORY = ports.SERVER_TOKEN_PATH.rpartition("/")[0]
 _TOKEN_FILE = ports.SERVER_TOKEN_PATH.rpartition("/")[2]
 _PROVIDERS_DIRECTORY = ports.PROVIDERS_PATH.rpartition("/")[0]
+_SEARCH_KEY_DIRECTORY, _, _SEARCH_KEY = ports.WEB_SEARCH_KEY_PATH.rpartition("/")
 
 
 def harness_deployment_for(session: Manifest, environment: Manifest | None, settings: SessionSettings) -> Manifest:
@@ -131,10 +133,33 @@ def harness_pod_spec(image: str, settings: SessionSettings) -> dict[str, Any]:
                 "name": "providers",
                 "secret": {"secretName": names.PROVIDERS_SECRET, "optional": True, "defaultMode": 0o440},
             },
+            *_search_key_volumes(settings),
             {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}},
         ],
         "tolerations": node_tolerations(30),
     }
+
+
+def _needs_search_key(settings: SessionSettings) -> bool:
+    search = parse_web_search(settings.web_search)
+    return search is not None and search.needs_key
+
+
+def _search_key_volumes(settings: SessionSettings) -> list[dict[str, Any]]:
+    """Mount the one key of the search provider, where it takes one: an administrator's Secret, for the proxy alone."""
+    if not _needs_search_key(settings):
+        return []
+    items = [{"key": _SEARCH_KEY, "path": _SEARCH_KEY}]
+    secret = {"secretName": names.WEB_SEARCH_SECRET, "optional": True, "defaultMode": 0o440, "items": items}
+    return [{"name": "web-search", "secret": secret}]
+
+
+def _search_price(settings: SessionSettings) -> list[dict[str, str]]:
+    """Tell the harness what budgets count for searches, where they cost something."""
+    search = parse_web_search(settings.web_search)
+    if search is None or not search.thousand_price:
+        return []
+    return [{"name": "MANAGED_AGENTS_THOUSAND_WEB_SEARCHES_PRICE", "value": str(search.thousand_price)}]
 
 
 def node_tolerations(seconds: int) -> list[dict[str, Any]]:
@@ -146,6 +171,7 @@ def node_tolerations(seconds: int) -> list[dict[str, Any]]:
 
 
 def _proxy(settings: SessionSettings) -> dict[str, Any]:
+    search_key = {"name": "web-search", "mountPath": _SEARCH_KEY_DIRECTORY, "readOnly": True}
     return {
         "name": "proxy",
         "image": settings.harness_image,
@@ -155,6 +181,7 @@ def _proxy(settings: SessionSettings) -> dict[str, Any]:
         "args": [
             *("--server-url", settings.server_url),
             *(("--egress-rules", settings.egress_rules) if settings.egress_rules else ()),
+            *(("--web-search", settings.web_search) if settings.web_search else ()),
         ],
         "ports": [{"name": "health", "containerPort": ports.PROXY_HEALTH_PORT}],
         "livenessProbe": _probe("/healthz", period_seconds=10, failures=6),
@@ -164,16 +191,19 @@ def _proxy(settings: SessionSettings) -> dict[str, Any]:
         "volumeMounts": [
             {"name": "server-token", "mountPath": _TOKEN_DIRECTORY, "readOnly": True},
             {"name": "providers", "mountPath": _PROVIDERS_DIRECTORY, "readOnly": True},
+            *([search_key] if _needs_search_key(settings) else []),
         ],
     }
 
 
 def _harness(settings: SessionSettings, image: str) -> dict[str, Any]:
+    environment = _search_price(settings)
     return {
         "name": "harness",
         "image": image,
         "imagePullPolicy": settings.image_pull_policy,
         "command": ["python", "-m", "managed_agents.harness"],
+        **({"env": environment} if environment else {}),
         "resources": settings.harness.manifest(),
         "securityContext": container_security(HARNESS_UID),
         "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108 - an emptyDir of the Pod's own
