@@ -20,6 +20,10 @@ def text(value: str) -> Block:
     return {"type": "text", "text": value}
 
 
+def cited(value: str, *citations: Mapping[str, Any]) -> Block:
+    return {"type": "text", "text": value, "cited": citations}
+
+
 def tool(name: str, **values: Any) -> Block:
     return {"type": "tool_use", "name": name, "input": values}
 
@@ -68,6 +72,7 @@ def _block_events(index: int, block: Block) -> list[dict[str, Any]]:
             start["text"] = ""
             half = len(block["text"]) // 2
             deltas = [{"type": "text_delta", "text": piece} for piece in (block["text"][:half], block["text"][half:])]
+            deltas += [{"type": "citations_delta", "citation": {**one, "more": 1}} for one in start.pop("cited", ())]
         case "tool_use":
             start |= {"id": f"toolu_{index}", "input": {}}
             encoded = block.get("raw") or orjson.dumps(block["input"]).decode()

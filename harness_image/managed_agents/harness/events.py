@@ -105,7 +105,7 @@ class EventWriter:
         self, use: ToolUse, result: ToolResult, *, sandbox: int | None = None, processed: Sequence[str] = ()
     ) -> NewEvent:
         """Write down a call's result, which settles these confirmations."""
-        internal = {"sandbox": sandbox, "processed": list(processed)}
+        internal = {"sandbox": sandbox, "processed": list(processed), "web_searches": result.web_searches}
         fields = {"content": list(result.content), "is_error": result.is_error}
         if use.server is not None:
             return self.event(types.AGENT_MCP_TOOL_RESULT, internal, mcp_tool_use_id=use.id, **fields)
@@ -139,7 +139,9 @@ class EventWriter:
     def _part(self, part: Part, sandbox: int | None) -> NewEvent:
         match part:
             case Text():
-                return {"id": part.id, "type": types.AGENT_MESSAGE, "content": [{"type": "text", "text": part.text}]}
+                cited = {types.INTERNAL: {"citations": list(part.citations)}} if part.citations else {}
+                content = [{"type": "text", "text": part.text}]
+                return {"id": part.id, "type": types.AGENT_MESSAGE, "content": content, **cited}
             case Thinking():
                 return {"id": part.id, "type": types.AGENT_THINKING, types.INTERNAL: {"block": dict(part.block)}}
             case Call():

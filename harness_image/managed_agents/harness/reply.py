@@ -17,10 +17,11 @@ BAD_INPUT = "The input of this call was not a JSON object, so it did not run. Pl
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Text:
-    """A text block, never empty."""
+    """A text block, never empty, with the search results that it cites, as they are to be sent back."""
 
     id: str
     text: str
+    citations: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +47,9 @@ Part = Text | Thinking | Call
 CUT_STOPS = frozenset({"max_tokens", "model_context_window_exceeded"})
 """Stop reasons of a response that a limit cut off: its last block may be incomplete."""
 
+_CITATION = ("type", "cited_text", "source", "title", "search_result_index", "start_block_index", "end_block_index")
+"""What the Messages API takes back of the citation of a search result."""
+
 Usage = dict[str, int]
 _EXTRAS = ("cache_creation", "server_tool_use", "speed")
 """What a provider may tell besides; `speed` is the tier at which the response was made."""
@@ -60,6 +64,7 @@ class _Block:
     id: str
     start: dict[str, Any]
     pieces: list[str] = field(default_factory=list)
+    citations: list[Mapping[str, Any]] = field(default_factory=list)
     previewed: bool = False
     closed: bool = False
 
@@ -142,6 +147,9 @@ class Reply:
                 block.pieces.append(delta["partial_json"])
             case "thinking_delta":
                 block.pieces.append(delta["thinking"])
+            case "citations_delta" if delta["citation"].get("type") == "search_result_location":
+                citation = delta["citation"]
+                block.citations.append({key: citation[key] for key in _CITATION if key in citation})
             case "signature_delta":
                 block.start["signature"] = delta["signature"]
         return []
@@ -175,7 +183,7 @@ def _part(block: _Block) -> Part | None:
     grown = "".join(block.pieces)
     match block.start["type"]:
         case "text":
-            return Text(id=block.id, text=grown) if grown else None
+            return Text(id=block.id, text=grown, citations=tuple(block.citations)) if grown else None
         case "thinking":
             thinking = _clean(block.start.get("thinking", "") + grown)
             return Thinking(id=block.id, block=block.start | {"thinking": thinking})

@@ -169,7 +169,8 @@ async def test_interrupt_closes_what_waits_for_a_client() -> None:
 
 async def test_tool_that_is_not_enabled_is_refused_without_evaluation() -> None:
     script = Answer(tool("web_search", query="x"), tool("bash", command="ls")), Answer(text("Fine."))
-    async with running(*script) as harness:
+    without = {**TOOLSET, "configs": [{"name": "web_search", "enabled": False}]}
+    async with running(*script, config=config_for([without])) as harness:
         await harness.turn(message("search"))
 
         refused, ran = harness.platform.of(types.AGENT_TOOL_USE)

@@ -153,7 +153,8 @@ def test_head_passes_on_what_the_agent_sets() -> None:
     assert head["stream"]
     assert head["system"][0]["cache_control"] == MARKER
     assert "/mnt/session/outputs" in head["system"][0]["text"]
-    assert [item["name"] for item in head["tools"]] == ["bash", "read", "write", "edit", "glob", "grep", "web_fetch"]
+    sandboxed = ["bash", "read", "write", "edit", "glob", "grep"]
+    assert [item["name"] for item in head["tools"]] == [*sandboxed, "web_fetch", "web_search"]
 
 
 def test_tools_carry_the_marker_where_there_is_no_system_prompt() -> None:

@@ -47,7 +47,7 @@ OFF = {"enabled": False}
         ({}, "web_fetch", "allow"),
         ({"configs": [{"name": "web_fetch", **OFF}]}, "web_fetch", "deny"),
         ({"default_config": OFF}, "web_fetch", "deny"),
-        ({}, "web_search", "deny"),
+        ({}, "web_search", "allow"),
         ({}, "no_such_tool", "deny"),
     ],
 )

@@ -1,15 +1,16 @@
 """Web tools in a turn: they run at the proxy, whatever the environment, and no sandbox is made for them."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from managed_agents.contracts.events import types
 from managed_agents.harness.tools.hand import ToolResult, error_result
-from support.harness import ASKING_TOOLSET, INTERRUPT, TOOLSET, Harness, config_for, message, running
+from support.harness import ASKING_TOOLSET, INTERRUPT, QUICK, TOOLSET, Harness, config_for, message, running
 from support.invariants import check_log
-from support.models import Answer, text, tool
+from support.models import Answer, cited, text, tool
 from support.requirements import requirement
 
 FETCH = Answer(text("Let me read."), tool("web_fetch", url="https://example.com/")), Answer(text("Read."))
@@ -142,6 +143,64 @@ async def test_what_a_page_says_stays_a_tool_result() -> None:
         assert block["type"] == "tool_result"
         assert block["content"][0]["source"]["data"] == forged
         assert harness.sandbox.effects == []
+
+
+HIT: dict[str, Any] = {
+    "type": "search_result",
+    "source": "https://example.com/",
+    "title": "News",
+    "content": [{"type": "text", "text": "It rains."}],
+    "citations": {"enabled": True},
+}
+CITATION: dict[str, Any] = {
+    "type": "search_result_location",
+    "cited_text": "It rains.",
+    "source": "https://example.com/",
+    "title": "News",
+    "search_result_index": 0,
+    "start_block_index": 0,
+    "end_block_index": 1,
+}
+SEARCH = Answer(tool("web_search", query="rain"))
+BUDGET = {"max_list_cost": {"amount": "2", "currency": "USD"}}
+
+
+@requirement("web-search")
+async def test_search_results_and_what_cites_them_stay_in_the_conversation() -> None:
+    script = (SEARCH, Answer(cited("It rains.", CITATION)), Answer(text("As I said.")))
+    async with running(*script) as harness:
+        harness.web.results["web_search"] = ToolResult(content=[HIT], web_searches=1)
+        await harness.turn(message("does it rain?"))
+        (said,) = harness.platform.of(types.AGENT_MESSAGE)
+        assert said["content"] == [{"type": "text", "text": "It rains."}]
+        await harness.turn(message("sure?"))
+
+        messages = harness.model.bodies()[-1]["messages"]
+        assert messages[2]["content"][0]["content"] == [HIT]
+        assert messages[3]["content"] == [{"type": "text", "text": "It rains.", "citations": [CITATION]}]
+        check_log(harness.platform.log(), harness.platform.epochs)
+
+
+@requirement("web-search-cost", "A4")
+async def test_searches_count_for_usage_and_budget() -> None:
+    priced = replace(QUICK, thousand_web_searches_price=10.0)
+    async with running(*[SEARCH] * 4, settings=priced, config=config_for(budget=BUDGET)) as harness:
+        harness.web.results["web_search"] = ToolResult(content=[HIT], web_searches=1)
+        idle = await harness.turn(message("search"))
+
+        assert idle["stop_reason"] == {"type": "budget_reached"}
+        assert len(harness.web.effects) == 2, "two searches are two cents"
+        usage = harness.platform.of(types.SESSION_USAGE)[-1]["usage"]
+        assert usage["server_tool_use"] == {"web_search_requests": 2, "web_fetch_requests": 0}
+        assert usage["list_cost"]["amount"] == "2"
+
+
+async def test_a_search_that_failed_costs_nothing() -> None:
+    async with running(SEARCH, Answer(text("Hm."))) as harness:
+        harness.web.results["web_search"] = error_result("unavailable: web search is not set up")
+        await harness.turn(message("search"))
+        usage = harness.platform.of(types.SESSION_USAGE)[-1]["usage"]
+        assert usage["server_tool_use"]["web_search_requests"] == 0
 
 
 async def test_a_refusal_of_the_tool_is_an_error_result() -> None:

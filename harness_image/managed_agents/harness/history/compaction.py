@@ -143,6 +143,10 @@ def _text_of(block: Block) -> str:
             return f"calls {block['name']} {orjson.dumps(block['input']).decode()}"
         case "tool_result":
             return "result: " + " ".join(map(_text_of, block["content"]))
+        case "document" if block["source"].get("type") == "text":
+            return f"{block.get('title') or ''}: {block['source']['data']}"
+        case "search_result":
+            return f"{block['title']} ({block['source']}): " + " ".join(map(_text_of, block["content"]))
         case other:
             return f"[{other}]"
 
@@ -151,6 +155,9 @@ def _shortened(block: Block) -> Block:
     match block["type"]:
         case "text":
             return block | {"text": _cut(block["text"], KEPT_RESULT_CHARS)}
+        case "document" if block["source"].get("type") == "text":
+            data = _cut(block["source"]["data"], KEPT_RESULT_CHARS)
+            return block | {"source": block["source"] | {"data": data}}
         case "document":
             return {
                 "type": "text",

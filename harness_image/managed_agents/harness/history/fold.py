@@ -92,7 +92,9 @@ def _client_result(state: State, event: Event, _: Internal) -> None:
     _settle(state, event["tool_use_id"], event)
 
 
-def _tool_result(state: State, event: Event, _: Internal) -> None:
+def _tool_result(state: State, event: Event, internal: Internal) -> None:
+    if "web_searches" in internal:
+        state.usage = state.usage.add({"server_tool_use": {"web_search_requests": internal["web_searches"]}})
     _settle(state, event["tool_use_id"], event)
 
 
@@ -251,7 +253,9 @@ def _block_of(event: Event) -> Block:
         case types.AGENT_THINKING:
             return dict(event["internal"]["block"])
         case types.AGENT_MESSAGE:
-            return {"type": "text", "text": event["content"][0]["text"]}
+            citations = (event.get("internal") or {}).get("citations")
+            cited = {"citations": citations} if citations else {}
+            return {"type": "text", "text": event["content"][0]["text"], **cited}
         case types.AGENT_MCP_TOOL_USE:
             name = model_name(event["mcp_server_name"], event["name"])
             return {"type": "tool_use", "id": event["id"], "name": name, "input": event["input"]}

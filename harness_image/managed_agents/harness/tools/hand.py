@@ -9,11 +9,15 @@ TextBlocks = Sequence[Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolResult:
-    """What a call brought: content blocks of the Messages API, whether it failed, and how long it ran if known."""
+    """What a call brought: content blocks of the Messages API, whether it failed, and how long it ran if known.
+
+    `web_searches` is how many searches it took that cost something.
+    """
 
     content: TextBlocks
     is_error: bool = False
     run_seconds: float | None = None
+    web_searches: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,8 +17,6 @@ ANNOTATION_DIGEST = f"{names.GROUP}/digest"
 SERVICE_ACCOUNT: Mapping[str, Any] = {"type": "service_account"}
 """The only execution identity of this version."""
 
-_UNBUILT_TOOLS = frozenset({"web_search"})
-
 
 def agent_id_of(agent: Mapping[str, Any]) -> str:
     """Return the API's id of an Agent."""
@@ -126,9 +124,6 @@ def _unsupported_configs(tool: Mapping[str, Any], path: str) -> list[str]:
     if _is_auto(tool.get("default_config")):
         found.append(f"{path}.defaultConfig.permissionPolicy (auto)")
     for position, config in enumerate(tool.get("configs") or ()):
-        is_unbuilt = tool["type"] == AGENT_TOOLSET and config["name"] in _UNBUILT_TOOLS
-        if is_unbuilt and config.get("enabled") is True:
-            found.append(f"{path}.configs[{position}] ({config['name']})")
         if config.get("url_sources") is not None and config.get("enabled") is True:
             found.append(f"{path}.configs[{position}].urlSources")
         if _is_auto(config):
