@@ -16,6 +16,7 @@ from managed_agents.harness.files import Files
 from managed_agents.harness.history.compaction import policy_for
 from managed_agents.harness.history.request import head_for
 from managed_agents.harness.log import SessionLog
+from managed_agents.harness.mcp.keeping import KeepingHand
 from managed_agents.harness.mcp.servers import McpServers
 from managed_agents.harness.model import Model
 from managed_agents.harness.platform import Lease
@@ -63,7 +64,7 @@ class Loop:
     ) -> None:
         self._lease, self._log = lease, log
         self._early = EarlyHand(hand)
-        prepared = RepositoryHand(
+        self._prepared = RepositoryHand(
             self._early,
             epoch=lease.epoch,
             repositories=lambda: self._brief.session.repositories,
@@ -71,7 +72,7 @@ class Loop:
             turn=lambda: self._log.state.turn_opened_at,
         )
         web = web_hand_for(lambda tool: self._brief.session.toolset.web.get(tool, {}))
-        self._hands = Hands(sandbox=prepared, web=web, server=servers.hand, stopwatch=log.stopwatch)
+        self._hands = Hands(sandbox=self._prepared, web=web, server=self._server, stopwatch=log.stopwatch)
         self._settings, self._servers, self._new_id = settings, servers, new_id
         self._policy = policy_for(settings.compaction_policy, fill=settings.compaction_fill)
         self._sampler = Sampler(
@@ -200,6 +201,11 @@ class Loop:
             return
         event = self._brief.write.tool_result(use, result, sandbox=self._hands.generation, processed=step.settles)
         await self._log.append([event], processed=step.settles)
+
+    def _server(self, name: str) -> Hand:
+        """Return the hand that an MCP server is; what its results are too long for goes into the sandbox."""
+        sandbox = self._prepared if self._brief.session.has_sandbox else None
+        return KeepingHand(self._servers.hand(name), sandbox)
 
     async def _report(self, failures: Sequence[RepositoryFailure]) -> None:
         await self._log.append(

@@ -37,6 +37,11 @@ class Session:
     repositories: tuple[Repository, ...] = ()
     mcp_servers: tuple[McpServer, ...] = ()
 
+    @property
+    def has_sandbox(self) -> bool:
+        """Tell whether the session may have a sandbox of ours: it has a tool that runs there."""
+        return bool(self.toolset.policies) and not self.self_hosted
+
     def runs_in_sandbox(self, tool: str) -> bool:
         """Tell whether a call of this tool runs in the sandbox as soon as the model has made it."""
         verdict = self.toolset.verdict(tool)

@@ -17,6 +17,7 @@ from managed_agents.harness.history.state import State
 from managed_agents.harness.log import SessionLog
 from managed_agents.harness.loop import Loop, WebHandFor
 from managed_agents.harness.mcp.client import McpClient
+from managed_agents.harness.mcp.event_stream import EventStream
 from managed_agents.harness.mcp.http import StreamableHttp
 from managed_agents.harness.mcp.servers import McpServers
 from managed_agents.harness.model import MessagesModel, Model
@@ -167,7 +168,8 @@ async def run_worker(settings: Settings, readings: Readings | None = None) -> No
             return WebHand(http, settings, config_of)
 
         def mcp_client_for(server: str) -> McpClient:
-            return McpClient(lambda: StreamableHttp(http, f"{settings.mcp_url}/v1/mcp", server))
+            url = f"{settings.mcp_url}/v1/mcp"
+            return McpClient(lambda: StreamableHttp(http, url, server), lambda: EventStream(http, url, server))
 
         worker = Worker(
             platform=platform,

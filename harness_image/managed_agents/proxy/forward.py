@@ -25,6 +25,9 @@ WHOLE_BYTES_MAX = 64 * 1024
 """An answer that announces at most this many bytes is passed on in one write."""
 
 
+Rewrite = Callable[[bytes], bytes]
+
+
 class UnreachableError(Exception):
     """The other side did not answer at all. The text names what failed, without addresses of callers or any header."""
 
@@ -48,9 +51,11 @@ async def forward(
     request: web.Request,
     client: ClientSession,
     upstream: Upstream,
-    judge: Callable[[ClientResponse], None] | None = None,
+    judge: Callable[[ClientResponse], Rewrite | None] | None = None,
 ) -> web.StreamResponse:
     """Send `upstream` and answer `request` with what comes back, unless `judge` raises at its head.
+
+    `judge` may return what each piece of the answer becomes before it is passed on.
 
     An answer that breaks off in the middle breaks the caller's connection too, so that it never looks complete.
     Raises: UnreachableError when no answer began; RefusedError, 502, on a redirect, which is never followed: it would
@@ -71,8 +76,9 @@ async def forward(
         raise UnreachableError(reason_of(problem)) from None
     async with answer:
         refuse_redirect(answer)
-        if judge is not None:
-            judge(answer)
+        rewrite = judge(answer) if judge is not None else None
+        if rewrite is not None:
+            return await _stream(request, answer, rewrite)
         if (answer.content_length or WHOLE_BYTES_MAX + 1) <= WHOLE_BYTES_MAX:
             return await _whole(answer)
         return await _stream(request, answer)
@@ -86,12 +92,12 @@ async def _whole(answer: ClientResponse) -> web.StreamResponse:
     return web.Response(status=answer.status, reason=answer.reason, headers=response_headers(answer.headers), body=body)
 
 
-async def _stream(request: web.Request, answer: ClientResponse) -> web.StreamResponse:
+async def _stream(request: web.Request, answer: ClientResponse, rewrite: Rewrite = bytes) -> web.StreamResponse:
     response = web.StreamResponse(status=answer.status, reason=answer.reason, headers=response_headers(answer.headers))
     try:
         await response.prepare(request)
         while chunk := await _next_chunk(answer):
-            await response.write(chunk)  # waits while the caller reads slower than the other side sends
+            await response.write(rewrite(chunk))  # waits while the caller reads slower than the other side sends
             request[NOTE].bytes_out += len(chunk)
         await response.write_eof()
     except UnreachableError:

@@ -10,15 +10,13 @@ from yarl import URL
 from managed_agents.contracts.egress import EgressRules
 from managed_agents.proxy.egress_rules import Networking, networking_from
 from managed_agents.proxy.errors import RefusedError
-from managed_agents.proxy.forward import NotConnectedError, UnreachableError, Upstream, forward
+from managed_agents.proxy.forward import NotConnectedError, Rewrite, UnreachableError, Upstream, forward
 from managed_agents.proxy.headers import mcp_request_headers
 from managed_agents.proxy.mcp_credentials import CredentialSource
 from managed_agents.proxy.mcp_dialling import judged
+from managed_agents.proxy.mcp_endpoints import MCP_PATH, EndpointRewriter, Endpoints
 from managed_agents.proxy.note import NOTE
 from managed_agents.proxy.settings import CONNECT_SECONDS
-
-PATH = "/v1/mcp"
-"""`?server=NAME` names one of the session's servers."""
 
 _TIMEOUT = ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)
 """A stream may be silent for as long as the harness waits; a server that vanished is noticed by keep-alive."""
@@ -40,6 +38,7 @@ class McpListener:
         self._rules = rules
         self._credentials = credentials
         self._servers = _Servers(urls={}, networking=Networking(is_limited=True))
+        self._endpoints = Endpoints()
 
     def configure(self, config: Mapping[str, Any]) -> None:
         """Take in a session config; from now on its servers are the ones."""
@@ -54,28 +53,40 @@ class McpListener:
     def routes(self) -> list[web.RouteDef]:
         """Return what this listener serves."""
         return [
-            web.post(PATH, self._relay),
-            web.get(PATH, self._relay, allow_head=False),
-            web.delete(PATH, self._relay),
+            web.post(MCP_PATH, self._relay),
+            web.get(MCP_PATH, self._relay, allow_head=False),
+            web.delete(MCP_PATH, self._relay),
         ]
 
     async def _relay(self, request: web.Request) -> web.StreamResponse:
         name = request.query.get("server", "")
         url = self._url_of(name)
         request[NOTE].mcp_server = name
+        endpoint = request.query.get("endpoint")
+        target = url if endpoint is None else self._endpoints.url_of(endpoint, name)
         upstream = Upstream(
             method=request.method,
-            url=judged(url, self._servers.networking, self._rules),
+            url=judged(target, self._servers.networking, self._rules),
             headers=mcp_request_headers(request.headers, bearer=self._credentials.bearer_for(url)),
             body=await request.read(),
             timeout=_TIMEOUT,
         )
+        opened: list[str] = []
+
+        def judge(answer: ClientResponse) -> Rewrite | None:
+            _refuse_unauthenticated(answer)
+            if request.method != "GET":
+                return None
+            return EndpointRewriter(lambda uri: self._endpoints.open(name, url, uri, opened))
+
         try:
-            return await forward(request, self._client, upstream, _refuse_unauthenticated)
+            return await forward(request, self._client, upstream, judge)
         except NotConnectedError as problem:
             raise _failed(503, "mcp_not_connected", upstream.url, problem) from None
         except UnreachableError as problem:
             raise _failed(502, "mcp_unreachable", upstream.url, problem) from None
+        finally:
+            self._endpoints.close(opened)
 
     def _url_of(self, name: str) -> str:
         url = self._servers.urls.get(name)

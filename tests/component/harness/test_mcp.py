@@ -67,7 +67,7 @@ async def _clean(stack: Stack) -> None:
 
 
 @requirement("mcp")
-@pytest.mark.parametrize("transport", ["streamable", "streamable-json"])
+@pytest.mark.parametrize("transport", ["streamable", "streamable-json", "sse"])
 async def test_a_tool_of_a_server_is_called_and_its_result_reaches_the_model(tmp_path: Path, transport: Any) -> None:
     async with mcp_server(transport) as world, _stack(tmp_path, world) as stack:
         summary = await stack.turn(script(ADD, TELL))
@@ -233,8 +233,9 @@ async def test_limited_networking_reaches_a_server_only_where_it_says_so(
 
 
 @requirement("mcp")
-async def test_an_interrupt_cancels_the_call_at_the_server(tmp_path: Path, world: McpWorld) -> None:
-    async with _stack(tmp_path, world) as stack:
+@pytest.mark.parametrize("transport", ["streamable", "sse"])
+async def test_an_interrupt_cancels_the_call_at_the_server(tmp_path: Path, transport: Any) -> None:
+    async with mcp_server(transport) as world, _stack(tmp_path, world) as stack:
         await stack.send(script(SLOW))
         async with asyncio.timeout(10):
             await world.started.wait()
@@ -307,3 +308,26 @@ async def test_servers_and_tools_that_change_do_so_with_the_next_turn(tmp_path: 
 
 async def _change(stack: Stack, agent: dict[str, Any]) -> None:
     await stack.server.create("repair-42", agent=agent, environment=_environment(UNRESTRICTED))
+
+
+@requirement("mcp")
+@pytest.mark.parametrize("has_sandbox", [True, False])
+async def test_a_long_result_is_kept_in_the_sandbox_if_there_is_one(
+    tmp_path: Path, world: McpWorld, has_sandbox: bool
+) -> None:
+    agent = _agent(world.url)
+    agent |= {} if has_sandbox else {"tools": agent["tools"][1:]}
+    async with _stack(tmp_path, world, agent=agent) as stack:
+        await stack.turn(script({"tool": "mcp__tracker__long", "input": {}}, {"text": "seen"}))
+        (result,) = await _of(stack, "agent.mcp_tool_result")
+        text = result["content"][0]["text"]
+        assert text.startswith("[output truncated]\n[100007 characters in all; ")
+        assert text.endswith("the end")
+        assert len(text) < 31_000
+        assert ("could not be kept" in text, len(stack.sandboxes)) == (not has_sandbox, int(has_sandbox))
+        if has_sandbox:
+            path = text.partition("output is in ")[2].partition(":")[0]
+            count = {"tool": "bash", "input": {"command": f"tail -c 7 {path}; wc -c < {path}"}}
+            summary = await stack.turn(script(count, TELL))
+            assert summary["last_message"]["text"].strip() == "the end100007"
+        await _clean(stack)

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from managed_agents.harness.mcp.errors import McpError, McpExpiredError, McpRefusedError
+from managed_agents.harness.mcp.errors import McpError, McpExpiredError, McpOldTransportError, McpRefusedError
 from managed_agents.harness.mcp.http import Transport
 from managed_agents.harness.mcp.wire import PROTOCOL_VERSION, VERSIONS, Message, notification, request, result_of
 
@@ -31,9 +31,9 @@ class McpTool:
 class McpClient:
     """One server. Not safe for concurrent connecting; calls may run beside each other."""
 
-    def __init__(self, dial: Callable[[], Transport]) -> None:
-        """`dial` makes the transport of a new connection; nothing is sent by it."""
-        self._dial = dial
+    def __init__(self, *transports: Callable[[], Transport]) -> None:
+        """Each makes a transport, with nothing sent by it; a server that does not speak one is tried by the next."""
+        self._transports = transports
         self._transport: Transport | None = None
         self._last_id = 0
         self._calls: dict[str, int] = {}
@@ -43,7 +43,7 @@ class McpClient:
         try:
             return await self._list()
         except McpExpiredError:
-            await self.forget()
+            self.forget()
             return await self._list()
 
     async def call(
@@ -56,7 +56,7 @@ class McpClient:
         try:
             return await self._call(call_id, tool, arguments, progressed)
         except McpExpiredError:
-            await self.forget()
+            self.forget()
             return await self._call(call_id, tool, arguments, progressed)
 
     async def cancel(self, call_id: str) -> None:
@@ -70,7 +70,24 @@ class McpClient:
         """Return the connection, made if there is none. Raises: McpError."""
         if self._transport is not None:
             return self._transport
-        transport = self._dial()
+        for make in self._transports[:-1]:
+            with suppress(McpOldTransportError):
+                return await self._connected(make())
+        return await self._connected(self._transports[-1]())
+
+    def forget(self) -> None:
+        """Drop the connection without a word: the server has, or may have, forgotten it."""
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            transport.drop()
+
+    async def close(self) -> None:
+        """Say goodbye."""
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            await transport.close()
+
+    async def _connected(self, transport: Transport) -> Transport:
         try:
             await self._initialize(transport)
             self._transport = transport
@@ -78,16 +95,6 @@ class McpClient:
             if self._transport is not transport:
                 await bounded(transport.close, GOODBYE_SECONDS)
         return transport
-
-    async def forget(self) -> None:
-        """Drop the connection without a word: the server has, or may have, forgotten it."""
-        self._transport = None
-
-    async def close(self) -> None:
-        """Say goodbye."""
-        transport, self._transport = self._transport, None
-        if transport is not None:
-            await transport.close()
 
     async def _initialize(self, transport: Transport) -> None:
         params = {"protocolVersion": PROTOCOL_VERSION, "capabilities": {}, "clientInfo": _CLIENT}

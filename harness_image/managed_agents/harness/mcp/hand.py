@@ -84,10 +84,10 @@ class McpHand:
         except McpRefusedError as error:
             return {"content": [{"type": "text", "text": error.message}], "isError": True}
         except McpNotReachedError as error:
-            await self._client.forget()
+            self._client.forget()
             raise HandUnavailableError(message=f"{error.message}.") from None
         except McpError as error:
-            await self._client.forget()
+            self._client.forget()
             raise HandUnreachableError(message=f"{error.message}.") from None
 
 

@@ -53,6 +53,10 @@ class Transport(Protocol):
         """Use this revision of the protocol from now on."""
         ...
 
+    def drop(self) -> None:
+        """Hold nothing any more, without a word to the server."""
+        ...
+
     async def close(self) -> None:
         """Say goodbye if that is possible, and hold nothing."""
         ...
@@ -91,6 +95,9 @@ class StreamableHttp:
                 await self._check(response)
         except (aiohttp.ClientError, ConnectionError) as problem:
             raise McpBrokenError(f"the connection broke ({type(problem).__name__})") from None
+
+    def drop(self) -> None:
+        """Hold nothing, as ever between two requests."""
 
     async def close(self) -> None:
         """End the session at the server, if it has one; servers may forbid that."""

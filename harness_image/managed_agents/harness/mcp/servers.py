@@ -86,7 +86,8 @@ class McpServers:
 
     def _drop(self, name: str) -> None:
         self._offered.pop(name, None)
-        self._clients.pop(name, None)
+        if name in self._clients:
+            self._clients.pop(name).forget()
         task = self._refreshes.pop(name, None)
         if task is not None:
             task.cancel()
@@ -118,10 +119,10 @@ class McpServers:
             async with asyncio.timeout(seconds):
                 return await self._client(name).tools()
         except TimeoutError:
-            await self._client(name).forget()
+            self._client(name).forget()
             raise McpNotReachedError(f"the server did not answer within {seconds:g} s") from None
         except McpError:
-            await self._client(name).forget()
+            self._client(name).forget()
             raise
 
     def _client(self, name: str) -> McpClient:

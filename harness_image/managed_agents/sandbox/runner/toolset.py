@@ -46,6 +46,8 @@ class Toolset:
                 return result_of(await self._file_tool(call_id, name, arguments))
             if name == "repository":
                 return result_of(await self._clone(arguments))
+            if name == "keep":
+                return result_of(await self._keep(call_id, arguments))
         except ToolError as error:
             return result_of(self._spill.shorten(str(error), call_id), is_error=True)
         return result_of(f"unknown tool {name!r}; this sandbox has bash, {', '.join(FILE_TOOLS)}", is_error=True)
@@ -55,6 +57,17 @@ class Toolset:
             return repository.clone(self._roots.workdir, arguments)
 
         return await run_isolated("repository", work, repository.CLONE_SECONDS_MAX, self._children, self._oom)
+
+    async def _keep(self, call_id: str, arguments: Any) -> Any:
+        """Keep an output that was made elsewhere, as if it were one of ours."""
+        text = arguments.get("text") if isinstance(arguments, dict) else None
+        if not isinstance(text, str):
+            raise ToolError("keep: text is required")
+
+        def work() -> Any:
+            return self._spill.shorten(text, call_id)
+
+        return await run_isolated("keep", work, FILE_TOOL_SECONDS_MAX, self._children, self._oom)
 
     async def _file_tool(self, call_id: str, name: str, arguments: Any) -> Any:
         parsed = parse_arguments(name, arguments)
