@@ -35,6 +35,7 @@ class McpWorld:
     effects: list[str] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
     started: asyncio.Event = field(default_factory=asyncio.Event)
+    is_cancelled: asyncio.Event = field(default_factory=asyncio.Event)
     go: asyncio.Event = field(default_factory=asyncio.Event)
     answer: Callable[[Seen], int | None] = lambda _: None
     """Answers a request with a bare status in the server's place."""
@@ -73,6 +74,7 @@ def _server(world: McpWorld) -> MCPServer:
             await world.go.wait()
         except BaseException:
             world.cancelled.append("slow")
+            world.is_cancelled.set()
             raise
         return "slowly done"
 

@@ -36,10 +36,9 @@ UNKNOWN = (
 class McpHand:
     """One server. `Call.name` is the tool's own name."""
 
-    def __init__(self, client: McpClient, settings: Settings, *, server: str) -> None:
+    def __init__(self, client: McpClient, settings: Settings) -> None:
         self._client = client
         self._settings = settings
-        self._server = server
 
     @property
     def generation(self) -> int | None:

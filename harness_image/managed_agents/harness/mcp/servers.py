@@ -70,7 +70,7 @@ class McpServers:
 
     def hand(self, name: str) -> McpHand:
         """Return the hand that a server is."""
-        return McpHand(self._client(name), self._settings, server=name)
+        return McpHand(self._client(name), self._settings)
 
     async def close(self) -> None:
         """Leave all servers."""
