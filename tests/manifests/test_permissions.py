@@ -23,6 +23,7 @@ LISTED: dict[str, dict[str, dict[str, list[str]]]] = yaml.safe_load(
 )
 SYSTEM = "managed-agents-system"
 OPERATOR = f"{SYSTEM}/managed-agents-operator"
+SERVER = f"{SYSTEM}/managed-agents-server"
 INSTALL = kustomized(MANIFESTS / "install")
 
 
@@ -66,7 +67,9 @@ def test_operators_roles_equal_the_list_and_its_own_code() -> None:
 
 def test_servers_role_equals_the_list() -> None:
     role = granted(_rules("ClusterRole", "managed-agents-server", INSTALL))
-    assert role == listed(f"{SYSTEM}/managed-agents-server", "cluster")
+    assert role == listed(SERVER, "cluster")
+    tenant = granted(_rules("Role", "managed-agents-server-secrets", kustomized(MANIFESTS / "tenant")))
+    assert tenant == listed(SERVER, "tenant")
 
 
 def test_no_role_is_wide_or_reaches_secrets_of_the_cluster() -> None:
@@ -81,7 +84,7 @@ def test_user_roles_hold_our_kinds_and_no_door_into_a_session() -> None:
     for name in ("managed-agents-viewer", "managed-agents-editor"):
         role = granted(_rules("ClusterRole", name, INSTALL))
         assert {group for group, _, _ in role} == {"managedagents.dev"}
-        kinds = {"agents", "environments", "modelproviders", "sessions"}
+        kinds = {"agents", "environments", "modelproviders", "sessions", "vaults"}
         assert {resource for _, resource, _ in role} == {*kinds, "files"}
 
 

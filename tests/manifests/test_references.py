@@ -24,6 +24,7 @@ REFERENCES = [
     ("environments", "spec.sandbox.workspace.storageClassName"),
     ("environments", "spec.sandbox.runtimeClassName"),
     ("modelproviders", "spec.apiKey.secretKeyRef.name"),
+    ("vaults", "spec.credentials[1].auth.token.secretKeyRef.name"),
 ]
 ESCAPES = ["other/name", "../name", "..", "a%2fb", "app=bot", "name,other", "Name", "name ", "name\n", "-name", "*"]
 SMUGGLED = [
@@ -37,6 +38,8 @@ SMUGGLED = [
     ("sessions", "spec.agentRef.namespace", "other"),
     ("sessions", "spec.environmentRef.namespace", "other"),
     ("modelproviders", "spec.apiKey.secretKeyRef.namespace", "other"),
+    ("vaults", "spec.credentials[1].auth.token.secretKeyRef.namespace", "other"),
+    ("vaults", "spec.credentials[1].auth.token.value", "plain"),
 ]
 
 

@@ -23,7 +23,17 @@ COLUMNS = {
     "Agent": (["Model", "Version", "Ready", "Age"], []),
     "Environment": (["Type", "Network", "Ready", "Age"], []),
     "ModelProvider": (["Endpoint", "Ready", "Age"], []),
+    "Vault": (["Display Name", "Ready", "Age"], []),
     "ApiKey": (["Read-Only", "Expires", "Age"], []),
+}
+
+SHORT_NAMES = {
+    "Agent": "ag",
+    "ApiKey": "ak",
+    "Environment": "env",
+    "ModelProvider": "mp",
+    "Session": "sess",
+    "Vault": "vlt",
 }
 
 
@@ -101,7 +111,7 @@ def test_nothing_is_defaulted(kind: str) -> None:
 def test_names_and_columns_are_those_of_the_contract(kind: str) -> None:
     spec = CRDS[kind]["spec"]
     (version,) = spec["versions"]
-    short = {"Agent": "ag", "ApiKey": "ak", "Environment": "env", "Session": "sess", "ModelProvider": "mp"}[kind]
+    short = SHORT_NAMES[kind]
     columns = version["additionalPrinterColumns"]
     usual = [column["name"] for column in columns if not column.get("priority")]
     wide = [column["name"] for column in columns if column.get("priority")]

@@ -39,6 +39,7 @@ KINDS = (
     Kind(OURS, "v1alpha1", "environments", "Environment"),
     Kind(OURS, "v1alpha1", "modelproviders", "ModelProvider"),
     Kind(OURS, "v1alpha1", "sessions", "Session"),
+    Kind(OURS, "v1alpha1", "vaults", "Vault"),
     Kind("", "v1", "pods", "Pod"),
     Kind("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim"),
     Kind("", "v1", "configmaps", "ConfigMap", has_status=False),

@@ -16,11 +16,13 @@ ThreadId = NewType("ThreadId", str)
 
 AGENT = "agent"
 API_KEY = "apikey"
+CREDENTIAL = "vcrd"
 ENVIRONMENT = "env"
 EVENT = "sevt"
 FILE = "file"
 SESSION = "sesn"
 THREAD = "sthr"
+VAULT = "vlt"
 WORKSPACE = "wrkspc"
 
 _ID = re.compile(r"^[a-z]{3,8}_[A-Za-z0-9]{8,64}$")

@@ -46,6 +46,7 @@ ENVIRONMENTS = _ours("environments", "Environment")
 SESSIONS = _ours("sessions", "Session")
 MODEL_PROVIDERS = _ours("modelproviders", "ModelProvider")
 API_KEYS = _ours("apikeys", "ApiKey")
+VAULTS = _ours("vaults", "Vault")
 
 PODS = Resource(group="", version="v1", plural="pods", kind="Pod")
 CLAIMS = Resource(group="", version="v1", plural="persistentvolumeclaims", kind="PersistentVolumeClaim")
