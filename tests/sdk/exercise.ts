@@ -100,6 +100,55 @@ const checks: [string, () => Promise<void>][] = [
   ['DELETE /v1/environments/{}', async () => {
     await client.beta.environments.delete(state.spare.id);
   }],
+  ['POST /v1/vaults', async () => {
+    const body = { display_name: `SDK ${suffix}`, metadata: { kind: 'sdk' } };
+    state.vault = await part('beta.vaults.create')(body);
+    must(state.vault.id.startsWith('vlt_'), 'id');
+  }],
+  ['GET /v1/vaults/{}', async () => {
+    must((await part('beta.vaults.retrieve')(state.vault.id)).metadata.kind === 'sdk', 'metadata');
+  }],
+  ['POST /v1/vaults/{}', async () => {
+    const changed = await part('beta.vaults.update')(state.vault.id, { display_name: 'changed' });
+    must(changed.display_name === 'changed', JSON.stringify(changed));
+  }],
+  ['GET /v1/vaults', async () => {
+    const found = await all(part('beta.vaults.list')({ limit: 2 }));
+    must(found.some((vault) => vault.id === state.vault.id), 'listed by the pager');
+  }],
+  ['POST /v1/vaults/{}/credentials', async () => {
+    const auth = { type: 'static_bearer', mcp_server_url: `https://${suffix}.example/mcp`, token: 'secret' };
+    const made = await part('beta.vaults.credentials.create')(state.vault.id, { auth, display_name: 'one' });
+    must(made.id.startsWith('vcrd_') && made.auth.mcp_server_url === auth.mcp_server_url, JSON.stringify(made));
+    state.credential = made.id;
+    state.within = { vault_id: state.vault.id };
+  }],
+  ['GET /v1/vaults/{}/credentials/{}', async () => {
+    const found = await part('beta.vaults.credentials.retrieve')(state.credential, state.within);
+    must(found.display_name === 'one' && found.auth.token === undefined, JSON.stringify(found));
+  }],
+  ['POST /v1/vaults/{}/credentials/{}', async () => {
+    const change = { ...state.within, auth: { type: 'static_bearer', token: 'newer' }, metadata: { a: '1' } };
+    const changed = await part('beta.vaults.credentials.update')(state.credential, change);
+    must(changed.metadata.a === '1', JSON.stringify(changed));
+  }],
+  ['GET /v1/vaults/{}/credentials', async () => {
+    const found = await all(part('beta.vaults.credentials.list')(state.vault.id));
+    must(found.length === 1 && found[0].id === state.credential, 'listed by the pager');
+  }],
+  ['POST /v1/vaults/{}/credentials/{}/archive', async () => {
+    const archived = await part('beta.vaults.credentials.archive')(state.credential, state.within);
+    must(archived.archived_at, 'archived_at');
+  }],
+  ['DELETE /v1/vaults/{}/credentials/{}', async () => {
+    await part('beta.vaults.credentials.delete')(state.credential, state.within);
+  }],
+  ['POST /v1/vaults/{}/archive', async () => {
+    must((await part('beta.vaults.archive')(state.vault.id)).archived_at, 'archived_at');
+  }],
+  ['DELETE /v1/vaults/{}', async () => {
+    await part('beta.vaults.delete')(state.vault.id);
+  }],
   ['POST /v1/files', async () => {
     const file = await toFile(Buffer.from('forty-two\n'), 'in.txt', { type: 'text/plain' });
     state.file = await client.beta.files.upload({ file });

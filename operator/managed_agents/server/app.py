@@ -23,6 +23,8 @@ from managed_agents.server.routes import (
     threads,
     threads_events,
     timings,
+    vault_credentials,
+    vaults,
     wake,
     warm_sandboxes,
 )
@@ -43,6 +45,8 @@ PUBLIC_ROUTES: tuple[Route, ...] = (
     *threads_events.ROUTES,
     *timings.ROUTES,
     *files.ROUTES,
+    *vaults.ROUTES,
+    *vault_credentials.ROUTES,
 )
 """Every call of the public API, family by family."""
 

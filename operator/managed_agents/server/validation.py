@@ -11,6 +11,11 @@ from managed_agents.contracts.errors import RejectedError
 FOUND_LENGTH_MAX = 60
 """Characters of a wrong value that its refusal repeats."""
 
+SECRET_FIELDS = frozenset(
+    {"token", "access_token", "refresh_token", "client_secret", "secret_value", "authorization_token"}
+)
+"""Fields whose value no refusal repeats."""
+
 
 class Body(BaseModel):
     """A request body or a part of one: unknown fields are refused, nothing is converted."""
@@ -45,7 +50,8 @@ def _said(error: ErrorDetails) -> str:
             return "this field is not known here; remove it"
         case _:
             message = error["msg"].removeprefix("Value error, ")
-            return f"{message}{_found(error['input'])}"
+            is_secret = any(part in SECRET_FIELDS for part in error["loc"])
+            return message if is_secret else f"{message}{_found(error['input'])}"
 
 
 def _found(value: Any) -> str:

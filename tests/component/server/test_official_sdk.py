@@ -82,7 +82,7 @@ async def test_errors_reach_the_clients_own_classes(server: TestServer, client: 
     assert "events.0.content" in raised.value.message
     assert (raised.value.request_id or "").startswith("req_")
     with pytest.raises(anthropic.NotFoundError, match="not built into this server yet"):
-        await client.beta.vaults.list()
+        await client.beta.memory_stores.list()
     denied = anthropic.AsyncAnthropic(base_url=server.public_url, api_key="nobody", max_retries=0)
     with pytest.raises(anthropic.AuthenticationError):
         await denied.beta.sessions.events.list(session)

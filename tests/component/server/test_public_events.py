@@ -284,7 +284,7 @@ async def test_credentials_come_either_way_and_are_needed(server: TestServer) ->
 
 
 async def test_other_routes_answer_404_in_the_apis_form(server: TestServer) -> None:
-    for method, path in (("POST", "/vaults"), ("GET", "/memory_stores"), ("DELETE", "/sessions/x/events")):
+    for method, path in (("POST", "/deployments"), ("GET", "/memory_stores"), ("DELETE", "/sessions/x/events")):
         status, answer = await server.user(method, path)
         assert (status, answer["error"]["type"]) == (404, "not_found_error")
         assert "not built into this server yet" in answer["error"]["message"]

@@ -5,8 +5,7 @@ import pytest
 from support.server import TestServer
 
 CALLS = [
-    ("GET", "/vaults"),
-    ("POST", "/vaults/vlt_1/credentials"),
+    ("POST", "/vaults/vlt_1/credentials/vcrd_1/mcp_oauth_validate"),
     ("GET", "/memory_stores"),
     ("POST", "/deployments"),
     ("GET", "/deployment_runs"),

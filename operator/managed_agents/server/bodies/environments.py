@@ -33,14 +33,15 @@ class Limited(Body):
     @classmethod
     def _are_hosts(cls, hosts: list[str] | None) -> list[str] | None:
         for index, host in enumerate(hosts or ()):
-            if problem := _host_problem(host):
+            if problem := host_problem(host):
                 raise ValueError(f"entry {index}: {problem}; found {host[:80]!r}")
             if hosts is not None and host in hosts[:index]:
                 raise ValueError(f"entry {index}: repeats entry {hosts.index(host)}")
         return hosts
 
 
-def _host_problem(host: str) -> str | None:
+def host_problem(host: str) -> str | None:
+    """Return what is wrong with a host name or wildcard, null when nothing is."""
     return None if _HOST.match(host) else "must be a host name in lower case, or *. and a domain, without scheme"
 
 

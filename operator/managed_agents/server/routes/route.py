@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Permit = Callable[[web.Request], Awaitable[object]]
-Family = Literal["agents", "environments", "sessions", "events", "threads", "resources", "files", "models"]
+Family = Literal["agents", "environments", "sessions", "events", "threads", "resources", "files", "models", "vaults"]
 ContentType = Literal["application/json", "multipart/form-data", "text/event-stream", "application/octet-stream"]
 
 

@@ -8,7 +8,16 @@ from dataclasses import dataclass, field
 from managed_agents.contracts import ids
 from managed_agents.kube.client import Kube
 from managed_agents.kube.reflector import Reflector
-from managed_agents.kube.resources import AGENTS, API_KEYS, ENVIRONMENTS, MODEL_PROVIDERS, SESSIONS, Manifest, Resource
+from managed_agents.kube.resources import (
+    AGENTS,
+    API_KEYS,
+    ENVIRONMENTS,
+    MODEL_PROVIDERS,
+    SESSIONS,
+    VAULTS,
+    Manifest,
+    Resource,
+)
 from managed_agents.server.services.collection import Collection
 from managed_agents.server.services.keyed_locks import KeyedLocks
 from managed_agents.server.services.versions import Versions, versions_over
@@ -26,15 +35,16 @@ class Objects:
     sessions: Collection
     model_providers: Collection
     api_keys: Collection
+    vaults: Collection
     versions: Versions
     """The immutable versions of Agents."""
     locks: KeyedLocks = field(default_factory=KeyedLocks)
-    """Held while a unique name is looked for and taken, and while an Agent changes."""
+    """Held while a unique name is looked for and taken, and while an Agent or the credentials of a Vault change."""
 
     @property
     def collections(self) -> tuple[Collection, ...]:
         """Return all kinds."""
-        return (self.agents, self.environments, self.sessions, self.model_providers, self.api_keys)
+        return (self.agents, self.environments, self.sessions, self.model_providers, self.api_keys, self.vaults)
 
     @property
     def synced(self) -> bool:
@@ -71,6 +81,7 @@ def objects_over(kube: Kube) -> Objects:
         sessions=_collection(kube, SESSIONS, ids.SESSION, shrunk_session),
         model_providers=_collection(kube, MODEL_PROVIDERS, "modelprovider"),
         api_keys=_collection(kube, API_KEYS, ids.API_KEY),
+        vaults=_collection(kube, VAULTS, ids.VAULT),
         versions=versions_over(kube),
     )
 

@@ -1,0 +1,93 @@
+"""The Secrets that hold what comes by the API: written, never read. What a patch answers with is dropped."""
+
+import base64
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from managed_agents.contracts import names
+from managed_agents.contracts.api.vaults import LABEL_VAULT
+from managed_agents.contracts.errors import NotFoundError
+from managed_agents.kube import errors as kube_errors
+from managed_agents.kube.client import Kube
+from managed_agents.kube.resources import SECRETS, VAULTS, Manifest
+from managed_agents.server.services.collection import API_MANAGER
+from managed_agents.server.services.errors import ForbiddenError
+from managed_agents.server.services.refusals import shown
+from managed_agents.server.services.vault_rules import secret_name_for
+
+Data = dict[str, str | None]
+"""Encoded values by key; null removes one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VaultSecrets:
+    """One Secret for each Vault that got a credential by the API; it goes with the Vault."""
+
+    kube: Kube
+
+    async def write(self, vault: Manifest, secrets: Mapping[str, str]) -> None:
+        """Store secrets by their keys; others stay. Raises: ForbiddenError, RejectedError, RetryableError."""
+        if not secrets:
+            return
+        data: Data = {key: base64.b64encode(value.encode()).decode() for key, value in secrets.items()}
+        if await self._patched(vault, data):
+            return
+        with _said(vault):
+            try:
+                await self.kube.create(SECRETS, vault["metadata"]["namespace"], _secret_for(vault, data))
+                return
+            except kube_errors.AlreadyExistsError:  # the answer to our own first attempt was lost
+                pass
+        await self._patched(vault, data)
+
+    async def purge(self, vault: Manifest, keys: Iterable[str]) -> None:
+        """Remove secrets by their keys; what is not there is no error. Raises: ForbiddenError, RetryableError."""
+        await self._patched(vault, dict.fromkeys(keys))
+
+    async def purge_all(self, vault: Manifest) -> None:
+        """Remove every secret of a Vault. Raises: ForbiddenError, RetryableError."""
+        await self._patched(vault, None)
+
+    async def _patched(self, vault: Manifest, data: Data | None) -> bool:
+        """Merge into the Secret; tell whether there is one."""
+        try:
+            with _said(vault):
+                await self.kube.merge(SECRETS, vault["metadata"]["namespace"], secret_name_for(vault), {"data": data})
+        except NotFoundError:
+            return False
+        return True
+
+
+@contextmanager
+def _said(vault: Manifest) -> Iterator[None]:
+    """Say of a right that the server lacks who gives it."""
+    try:
+        yield
+    except kube_errors.ForbiddenError as refusal:
+        if refusal.is_quota:
+            raise ForbiddenError(shown(refusal.message)) from refusal
+        namespace = vault["metadata"]["namespace"]
+        text = f"the server may not write Secrets in namespace {namespace}; an administrator applies manifests/tenant"
+        raise ForbiddenError(text) from refusal
+
+
+def _secret_for(vault: Manifest, data: Data) -> Manifest:
+    metadata = vault["metadata"]
+    owner = {"apiVersion": VAULTS.api_version, "kind": VAULTS.kind, "name": metadata["name"], "uid": metadata["uid"]}
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {
+            "name": secret_name_for(vault),
+            "namespace": metadata["namespace"],
+            "labels": {
+                LABEL_VAULT: metadata["name"],
+                names.LABEL_MANAGED_BY: API_MANAGER,
+                names.LABEL_PART_OF: names.PART_OF,
+            },
+            "ownerReferences": [owner],
+        },
+        "type": "Opaque",
+        "data": data,
+    }
