@@ -6,37 +6,36 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 from anthropic import Anthropic
 
-from support.cluster import eventually, kubectl
+from support.cluster import eventually
+from support.example_programs import NAMESPACE, command_of, object_name
+from support.faults import OPERATOR, SERVER, is_replaced, kill_component, kill_harness_pod
 from support.requirements import requirement
-from support.sdks import VERSIONS, compiled, python_with
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
-EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-NAMESPACE = "default"
-SYSTEM = "managed-agents-system"
 STEPS = 24
 SCRIPT = [
     {"tool": "bash", "input": {"command": "sleep 0.5; echo step {{i}}"}, "repeat": STEPS},
     {"text": "all done"},
 ]
 PROMPT = f"Follow the script.\n\n```script\n{json.dumps(SCRIPT)}\n```\n"
-COMPONENTS = ("harness", "managed-agents-server", "managed-agents-operator")
 
 
-def kill(component: str, session: str) -> None:
-    """Delete a component's Pod without grace; the harness's by the session it works for."""
-    if component == "harness":
-        where = NAMESPACE
-        selector = f"managedagents.dev/session={name_of(session)},app.kubernetes.io/component=harness"
-    else:
-        where, selector = SYSTEM, f"app.kubernetes.io/name={component}"
-    kubectl("delete", "pods", "-n", where, "-l", selector, "--grace-period=0", "--force", "--wait=false")
+def harness(session: str) -> set[str]:
+    kill_harness_pod(NAMESPACE, object_name(session))
+    return set()
+
+
+def server(session: str) -> set[str]:
+    return kill_component(SERVER)
+
+
+def operator(session: str) -> set[str]:
+    return kill_component(OPERATOR)
 
 
 def read_until(program: "subprocess.Popen[str]", word: str) -> list[str]:
@@ -54,10 +53,7 @@ def reconnecting(language: str, prompt: str) -> Iterator["subprocess.Popen[str]"
     """Run the example that reconnects; whatever a test finds, the program does not outlive it."""
     if "ANTHROPIC_BASE_URL" not in os.environ:
         pytest.skip("no cluster with a server is reachable; run `make test`, or pytest under scripts/with-cluster")
-    if language == "python":
-        command = [str(python_with(VERSIONS["python"][-1])), str(EXAMPLES / "python" / "reconnect.py")]
-    else:
-        command = ["node", str(compiled(VERSIONS["typescript"][-1], EXAMPLES / "typescript" / "reconnect.ts"))]
+    command = command_of("reconnect", language)
     environment = {**os.environ, "MODEL": "simulated"}
     with subprocess.Popen([*command, prompt], env=environment, stdout=subprocess.PIPE, text=True) as program:
         try:
@@ -79,15 +75,6 @@ def ended(program: "subprocess.Popen[str]", session: str) -> None:
         pytest.fail(f"the program goes on; the last events are {types_of_events(session)[-8:]}")
 
 
-def is_ready(workload: str) -> bool:
-    return kubectl("get", workload, "-n", SYSTEM, "-o", "jsonpath={.status.readyReplicas}") == "1"
-
-
-def name_of(session: str) -> str:
-    objects = json.loads(kubectl("get", "sessions", "-n", NAMESPACE, "-o", "json"))["items"]
-    return str(next(item["metadata"]["name"] for item in objects if item.get("status", {}).get("id") == session))
-
-
 @pytest.mark.parametrize("language", ["python", "typescript"])
 @requirement("I12")
 def test_a_program_that_missed_the_end_finds_it_in_the_list_and_ends(language: str) -> None:
@@ -96,11 +83,11 @@ def test_a_program_that_missed_the_end_finds_it_in_the_list_and_ends(language: s
         program.send_signal(signal.SIGSTOP)
         try:
             eventually("the turn has ended", lambda: "session.status_idle" in types_of_events(session))
-            kill("managed-agents-server", session)  # so it must open a new stream, and the end is in the list
+            killed = server(session)  # so it must open a new stream, and the end is in the list
         finally:
             program.send_signal(signal.SIGCONT)
         ended(program, session)
-    eventually("the server is back", lambda: is_ready("statefulset/managed-agents-server"))
+    eventually("the server is back", lambda: is_replaced(SERVER, killed))
 
 
 @pytest.mark.parametrize("language", ["python", "typescript"])
@@ -109,11 +96,11 @@ def test_a_program_that_reconnects_sees_every_step(language: str) -> None:
     with reconnecting(language, PROMPT) as program:
         lines = read_until(program, "session ")
         session = lines[-1].split()[-1]
-        for number, component in enumerate(COMPONENTS, start=1):
+        for number, kill in enumerate((harness, server, operator), start=1):
             lines += read_until(program, f"step {number * 5}")
-            kill(component, session)
+            killed = kill(session)
         lines += read_until(program, "all done")
         ended(program, session)
     steps = [line for line in lines if line.startswith("step ")]
     assert steps == [f"step {number}" for number in range(1, STEPS + 1)]
-    eventually("the operator is back", lambda: is_ready("deployment/managed-agents-operator"))
+    eventually("the operator is back", lambda: is_replaced(OPERATOR, killed))

@@ -103,7 +103,7 @@ class ExampleProgram:
     def _found(self) -> tuple[str, str]:
         if self._session is None:
             session = eventually("the program has a session", self._made, seconds=WAIT_SECONDS)
-            self._session = session, _name_of(session)
+            self._session = session, object_name(session)
         return self._session
 
     def _made(self) -> str | None:
@@ -171,6 +171,7 @@ def _started(client: Anthropic, language: str, command: Sequence[str]) -> Iterat
             os.close(terminal)
 
 
-def _name_of(session: str) -> str:
+def object_name(session: str) -> str:
+    """Return the name of a session's object."""
     objects = json.loads(kubectl("get", "sessions", "-n", NAMESPACE, "-o", "json"))["items"]
     return next(str(item["metadata"]["name"]) for item in objects if session_id_for(item["metadata"]["uid"]) == session)
