@@ -54,10 +54,15 @@ class Plan:
 
 def measure(plan: Plan, phases: Sequence[str] = ()) -> str:
     """Run the phases named, or every one, and return the table."""
+    make_ready()
+    return asyncio.run(_measure(plan, phases or tuple(PHASES)))
+
+
+def make_ready() -> None:
+    """Let this process hold thousands of connections, and let no pause of its own be taken for one of the server's."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard if hard != resource.RLIM_INFINITY else max(soft, 65536), hard))
-    gc.disable()  # a pause of the clients' would be taken for one of the server's
-    return asyncio.run(_measure(plan, phases or tuple(PHASES)))
+    gc.disable()
 
 
 async def _measure(plan: Plan, phases: Sequence[str]) -> str:
@@ -70,13 +75,16 @@ async def _measure(plan: Plan, phases: Sequence[str]) -> str:
 
 
 async def _delivery(plan: Plan) -> list[str]:
-    lines = [HEADER]
+    return [HEADER, *[compared.line() async for compared in deliveries(plan)], NOTE]
+
+
+async def deliveries(plan: Plan) -> AsyncIterator[Compared]:
+    """Measure delivery: the floor beside itself, then each load beside the floor."""
     async with child(FLOOR) as floor, child(FLOOR) as twin:
-        lines.append((await _beside(twin, floor, AA, plan.rounds)).line())
+        yield await _beside(twin, floor, AA, plan.rounds)
     for load in LOADS:
         async with child(FLOOR) as floor, _product() as product:
-            lines.append((await _beside(product, floor, load, plan.rounds)).line())
-    return [*lines, NOTE]
+            yield await _beside(product, floor, load, plan.rounds)
 
 
 async def _beside(found: Child, floor: Child, load: Load, rounds: int) -> Compared:
@@ -103,7 +111,7 @@ async def _deliver(side: Child, sessions: Sequence[Sequence[Any]], load: Load, s
     )
 
 
-async def _stalled(plan: Plan) -> list[str]:
+async def beside_stalled(plan: Plan) -> Compared:
     """Measure how the others fare beside stalled readers; the floor is the same server without any."""
     stalled = STALLED.streams // plan.stalled_share
     awake: list[Delivery] = []
@@ -113,15 +121,22 @@ async def _stalled(plan: Plan) -> list[str]:
         for _ in range(plan.stalled_rounds):
             awake.append(await _deliver(product, sessions, STALLED))
             beside.append(await _deliver(product, sessions, STALLED, stalled))
-    grown = max(found.rss_grown for found in beside) / 1e6
+    return Compared(name=STALLED.name, rounds=beside, floor=awake)
+
+
+async def _stalled(plan: Plan) -> list[str]:
+    compared = await beside_stalled(plan)
+    grown = max(found.rss_grown for found in compared.rounds) / 1e6
+    dropped = ", ".join(str(found.dropped) for found in compared.rounds)
     return [
         f"{HEADER}  (floor: nobody stalled)",
-        Compared(name=STALLED.name, rounds=beside, floor=awake).line(),
-        f"  dropped of {stalled}: {', '.join(str(found.dropped) for found in beside)}; memory grew by {grown:.0f} MB",
+        compared.line(),
+        f"  dropped of {STALLED.streams // plan.stalled_share}: {dropped}; memory grew by {grown:.0f} MB",
     ]
 
 
-async def _storms(plan: Plan) -> list[str]:
+async def storms(plan: Plan) -> tuple[list[Storm], list[Storm]]:
+    """Let readers come back at once, to the server and to its floor, in turn."""
     found: list[Storm] = []
     beside: list[Storm] = []
     for number in range(plan.storm_rounds):
@@ -129,16 +144,27 @@ async def _storms(plan: Plan) -> list[str]:
             async with server as side:  # anew: no round shall find what another has cached
                 readers, events = plan.storm_readers, plan.storm_events
                 kept.append(await storm(side, name=f"storm-{number}", readers=readers, events=events))
+    return found, beside
+
+
+async def _storms(plan: Plan) -> list[str]:
+    found, beside = await storms(plan)
     return storm_lines(found, beside, readers=plan.storm_readers, events=plan.storm_events)
 
 
 async def _memory(plan: Plan) -> list[str]:
-    lines = []
+    return [
+        f"memory a stream, {name:<18} {found / 1000:>6.1f} KB, floor {floor / 1000:.1f} KB"
+        async for name, found, floor in memories(plan)
+    ]
+
+
+async def memories(plan: Plan) -> AsyncIterator[tuple[str, float, float]]:
+    """Yield how the streams lie, the bytes that each takes at the server, and at the floor."""
     for sessions, name in ((1, "one session"), (plan.memory_streams, "a session each")):
         async with child(FLOOR) as floor, _product() as product:
             sizes = [await memory(side, sessions=sessions, streams=plan.memory_streams) for side in (product, floor)]
-        lines.append(f"memory a stream, {name:<18} {sizes[0] / 1000:>6.1f} KB, floor {sizes[1] / 1000:.1f} KB")
-    return lines
+        yield name, sizes[0], sizes[1]
 
 
 Phase = Callable[[Plan], Coroutine[Any, Any, list[str]]]
