@@ -1,72 +1,111 @@
-"""Runs the benches that exist and prints their table; raw samples are kept as JSON lines in the cache folder."""
+"""`python -m bench`: run stages, render the report, judge the last run; raw samples stay in the user's cache folder."""
 
 import argparse
 import asyncio
-import json
-import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from bench import first_token, log, tool_round_trip
-from bench.stage import bench_namespace, simulator
-from bench.stats import Row, table
-from bench.streams import run
-from cluster.paths import paths_from
-from support.cluster import message, script
+from bench import gate, log, results, runner
+from bench.figures import figures_of
+from bench.registry import PEERS, STAGES, chosen
+from bench.report.page import lines_of, write
+from bench.stage import Order, Stage
+from bench.stats import table
+from bench.streams import run as streams
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+DOCS = REPOSITORY / "docs"
+RECORDED = DOCS / "benchmarks" / "recorded.json"
+_started = time.monotonic()
 
 
-def main() -> int:
-    """Measure on the running cluster, or here many streams of one server, or the log; 0 when every bench ran."""
-    parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    parser.add_argument("what", nargs="?", choices=("cluster", "streams", "log"), default="cluster")
-    parser.add_argument("--turns", type=int, default=200, help="turns of the first-token bench")
-    parser.add_argument("--calls", type=int, default=200, help="tool calls of the round-trip bench")
-    parser.add_argument("--samples", type=int, default=3200, help="of log: appends of a load, and reads of a place")
-    parser.add_argument("--events", type=int, default=200_000, help="of log: how long the log is that is read")
-    parser.add_argument("--phase", action="append", choices=tuple(run.PHASES), default=[], help="of streams: only this")
-    arguments = parser.parse_args()
-    if arguments.what == "streams":
-        print(run.measure(run.Plan(), arguments.phase))
-        return 0
-    if arguments.what == "log":
-        rows, rates = asyncio.run(_log(arguments.samples, arguments.events))
-    else:
-        rows, rates = _run(arguments.turns, arguments.calls), []
-    print(table(rows))
-    print("".join(f"  {rate.line()}\n" for rate in rates), end="")
-    print(f"raw samples: {_keep(rows)}")
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do one of the commands, or run the stages named; 0 when all of it went well."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words and words[0] in COMMANDS:
+        return COMMANDS[words[0]](words[1:])
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__, epilog=f"commands: {', '.join(COMMANDS)}")
+    parser.add_argument("stage", nargs="*", metavar="STAGE", help=f"of {', '.join(STAGES)}; the quick ones if none")
+    parser.add_argument("--samples", type=int, help="of each line, in place of the stage's own number")
+    parser.add_argument("--warm", action="store_true", help="ask for warm harnesses and sandboxes where a row has them")
+    asked = parser.parse_args(words)
+    unknown = [name for name in asked.stage if name not in STAGES]
+    if unknown:
+        parser.error(f"no stage {', '.join(unknown)}; there are {', '.join(STAGES)}, and {', '.join(COMMANDS)}")
+    return _measured(chosen(asked.stage, warm=asked.warm), Order(samples=asked.samples, warm=asked.warm))
+
+
+def _measured(stages: Sequence[Stage], order: Order) -> int:
+    failed = asyncio.run(runner.run(stages, order, _say))
+    last = results.latest()
+    print("\n".join(lines_of(figures_of({s.id: last[s.id].samples for s in stages if s.id in last}))))
+    for stage, why in failed.items():
+        print(f"{stage} failed: {why}")
+    print(f"raw samples: {results.folder()}")
+    return 1 if failed else 0
+
+
+def _report(_: Sequence[str]) -> int:
+    last = results.latest()
+    every = {**STAGES, **PEERS}
+    write(DOCS, every, last)
+    print(f"{DOCS / 'benchmarks.md'}: {', '.join(stage for stage in every if stage in last)}")
     return 0
 
 
-def _run(turns: int, calls: int) -> list[Row]:
-    with simulator() as model, bench_namespace() as namespace:
-        print(f"bench: {turns} turns to the first token", flush=True)
-        namespace.create_session("turns", message("first", script({"text": "ready"})))
-        namespace.wait_idle("turns")
-        session = namespace.session_id("turns")
-        api, key = os.environ["ANTHROPIC_BASE_URL"], namespace.client.api_key or ""
-        first = asyncio.run(first_token.measure(api=api, key=key, session=session, model=model, turns=turns))
-        print(f"bench: {calls} tool calls", flush=True)
-        return [first, tool_round_trip.measure(namespace, calls=calls)]
+def _gate(words: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="bench gate", description=gate.__doc__)
+    parser.add_argument("--record", action="store_true", help="make the last run the one to compare with")
+    asked = parser.parse_args(words)
+    last = results.latest()
+    figures = figures_of({stage: run.samples for stage, run in last.items()})
+    if asked.record:
+        gate.record(RECORDED, figures, results.machine())
+        print(f"recorded in {RECORDED}")
+        return 0
+    found = gate.verdicts(figures, gate.recorded_at(RECORDED))
+    print("\n".join(verdict.line() for verdict in found))
+    return 1 if any(verdict.is_worse for verdict in found) else 0
 
 
-async def _log(samples: int, events: int) -> tuple[list[Row], list[log.Rate]]:
-    rows, rates = await log.appends(samples)
-    return [*rows, *await log.reads(events, samples)], rates
+def _peers(words: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="bench peers", description="Peers beside us; installs them on its first run.")
+    parser.add_argument("--samples", type=int, help="of each line, in place of the stage's own number")
+    return _measured([*PEERS.values()], Order(samples=parser.parse_args(words).samples))
 
 
-def _keep(rows: Sequence[Row]) -> Path:
-    folder = paths_from().cache / "bench"
-    folder.mkdir(parents=True, exist_ok=True)
-    target = folder / f"{time.strftime('%Y%m%dT%H%M%S')}.jsonl"
-    with target.open("w") as file:
-        for row in rows:
-            for kind, name, values in (("sample", row.name, row.samples), ("floor", row.floor_name, row.floor)):
-                file.writelines(json.dumps({"kind": kind, "path": name, "ms": value}) + "\n" for value in values)
-    return target
+def _streams(words: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="bench streams", description=streams.__doc__)
+    parser.add_argument("--phase", action="append", choices=tuple(streams.PHASES), default=[], help="only this one")
+    print(streams.measure(streams.Plan(), parser.parse_args(words).phase))
+    return 0
 
+
+def _log(words: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="bench log", description=log.__doc__)
+    parser.add_argument("--samples", type=int, default=3200, help="appends of a load, and reads of a place")
+    parser.add_argument("--events", type=int, default=200_000, help="how long the log is that is read")
+    asked = parser.parse_args(words)
+    rows, rates = asyncio.run(log.appends(asked.samples))
+    print(table([*rows, *asyncio.run(log.reads(asked.events, asked.samples))]))
+    print("".join(f"  {rate.line()}\n" for rate in rates), end="")
+    return 0
+
+
+def _say(text: str) -> None:
+    print(f"bench: {time.monotonic() - _started:>5.0f} s  {text}", flush=True)
+
+
+Command = Callable[[Sequence[str]], int]
+COMMANDS: Mapping[str, Command] = {
+    "report": _report,
+    "gate": _gate,
+    "peers": _peers,
+    "streams": _streams,
+    "log": _log,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

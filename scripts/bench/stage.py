@@ -1,65 +1,77 @@
-"""The stage of a bench run: a namespace with a session whose harness stays, and a way to the simulated model."""
+"""What a row of the bench is: words about it, and a coroutine that yields samples. Nothing here measures anything."""
 
-import json
-import subprocess
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Callable, Mapping
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Self
 
-from support.cluster import Namespace, environment, eventually, kubectl, tenant
-
-SYSTEM = "managed-agents-system"
-NODE_PORT = 30850
-SERVICE = {
-    "apiVersion": "v1",
-    "kind": "Service",
-    "metadata": {"name": "bench-simulator", "namespace": SYSTEM},
-    "spec": {
-        "type": "NodePort",
-        "selector": {"app.kubernetes.io/name": "simulator"},
-        "ports": [{"port": 8500, "nodePort": NODE_PORT}],
-    },
-}
-POLICY = {
-    "apiVersion": "networking.k8s.io/v1",
-    "kind": "NetworkPolicy",
-    "metadata": {"name": "bench-simulator", "namespace": SYSTEM},
-    "spec": {
-        "podSelector": {"matchLabels": {"app.kubernetes.io/name": "simulator"}},
-        "policyTypes": ["Ingress"],
-        "ingress": [{"ports": [{"port": 8500}]}],
-    },
-}
+if TYPE_CHECKING:
+    from bench.world.world import World
 
 
-@contextmanager
-def simulator() -> Iterator[str]:
-    """Open the simulated model to this machine for the run; yields its base URL."""
-    try:
-        for manifest in (SERVICE, POLICY):
-            kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
-        address = kubectl(
-            "get", "nodes", "-o", 'jsonpath={.items[0].status.addresses[?(@.type=="InternalIP")].address}'
-        )
-        url = f"http://{address}:{NODE_PORT}"
-        eventually("the simulated model answers", lambda: _answers(url), seconds=20)
-        yield url
-    finally:
-        kubectl("delete", "-n", SYSTEM, "service,networkpolicy", "bench-simulator", "--ignore-not-found")
+class Side(StrEnum):
+    """Which of the paths that one run compares a sample is of."""
+
+    PATH = "path"
+    FLOOR = "floor"
+    TWIN = "twin"
+    """The floor measured beside itself (A/A): how far a ratio strays where nothing differs."""
 
 
-@contextmanager
-def bench_namespace() -> Iterator[Namespace]:
-    """Make the tenant `bench` with an Environment whose Pods stay for the run."""
-    subprocess.run(["kubectl", "delete", "namespace", "bench", "--ignore-not-found"], check=False, capture_output=True)
-    with tenant("bench") as namespace:
-        namespace.apply(environment(idle_seconds=3600))
-        yield namespace
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One figure. `case` names a line of the row, such as `10 at once`; less is better whatever the unit."""
+
+    case: str
+    value: float
+    side: Side = Side.PATH
+    unit: str = "ms"
+
+    def line(self, stage: str) -> dict[str, Any]:
+        """Return what a line of the raw data holds."""
+        return {"stage": stage, **asdict(self)}
+
+    @classmethod
+    def of(cls, line: Mapping[str, Any]) -> Self:
+        """Read such a line. Raises: KeyError, ValueError."""
+        return cls(case=line["case"], value=float(line["value"]), side=Side(line["side"]), unit=line["unit"])
 
 
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{url}/healthz", timeout=2) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What a caller asks of a stage: its own number of samples, or this one; cold, or with warm Pods at hand."""
+
+    samples: int | None = None
+    warm: bool = False
+
+    def count(self, quick: int) -> int:
+        """Return how many samples to take where the quick run takes so many."""
+        return quick if self.samples is None else self.samples
+
+
+Samples = AsyncGenerator[Sample, None]
+
+Measure = Callable[[Order, "World"], Samples]
+"""Yields samples, with a cluster to measure on."""
+
+Alone = Callable[[Order], Samples]
+"""Yields samples of what runs on this machine without a cluster."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """One row. `seconds_max` bounds it in the quick run; an order with a number of samples is not bounded."""
+
+    id: str
+    title: str
+    path: str
+    floor: str
+    target: str
+    seconds_max: float
+    measure: Measure | None = None
+    alone: Alone | None = None
+    is_quick: bool = True
+    """Whether `make bench` runs it when no stage is named."""
+    needs_warm: bool = False
+    note: str = ""
+    """What a reader must know to take the figures for no more than they are."""

@@ -1,0 +1,1 @@
+"""From raw samples to `docs/benchmarks.md` and its plots."""

@@ -1,0 +1,1 @@
+"""The rows of the bench, a file each; `bench.registry` lists them."""

@@ -1,0 +1,56 @@
+"""B17: what one life of a session costs the operator: writes at the kube-apiserver, and CPU."""
+
+import asyncio
+import json
+
+from bench.rows.b14_sandbox_resume import asleep
+from bench.rows.tools import bash, told
+from bench.stage import Order, Sample, Samples, Stage
+from bench.world.world import World
+from support.cluster import eventually, kubectl
+
+LIVES = 6
+IDLE_SECONDS = 3
+TOLD_SECONDS = 60
+
+
+async def _measure(order: Order, world: World) -> Samples:
+    count = order.count(LIVES)
+    environment = await world.environment("short", idle_seconds=IDLE_SECONDS)
+    before = await world.usages()
+    for _ in range(count):
+        session = await world.api.create(told(bash("echo a life")), environment=environment)
+        await world.api.idle(session)
+    await asleep(world)
+    await world.cleared()
+    writes = await asyncio.to_thread(_writes, world.namespace.name, count)
+    after = await world.usages()
+    for value in writes[-count:]:
+        yield Sample(case="operator, Kubernetes Events apart", value=float(value), unit="writes")
+    for component in ("operator", "server"):
+        if component in before and component in after:
+            spent = after[component].cpu_seconds - before[component].cpu_seconds
+            yield Sample(case=component, value=spent * 1000 / count, unit="cpu-ms")
+
+
+def _writes(namespace: str, count: int) -> list[int]:
+    """Return the operator's own count for the sessions of the namespace, from its log, once all are told."""
+
+    def told_of() -> list[int] | None:
+        log = kubectl("logs", "-n", "managed-agents-system", "deployment/managed-agents-operator", "--tail=3000")
+        lines = [json.loads(line) for line in log.splitlines() if '"session_removed"' in line]
+        counts = [int(line["operator_writes"]) for line in lines if line["namespace"] == namespace]
+        return counts if len(counts) >= count else None
+
+    return eventually("the operator has told its writes", told_of, seconds=TOLD_SECONDS)
+
+
+STAGE = Stage(
+    id="B17",
+    title="reconcile cost",
+    path="one session's life: created, a turn with a sandbox, asleep, deleted",
+    floor="none",
+    target="≤ 16 writes, ≤ 50 CPU-ms of the operator",
+    seconds_max=240,
+    measure=_measure,
+)
