@@ -10,7 +10,7 @@ from bench.figures import P99_SAMPLES_MIN, Figure
 from bench.stats import Estimate
 
 WORSE_MAX = 1.10
-TIMES = frozenset({"ms", "s", "cpu-ms"})
+TIMES = frozenset({"ms", "s", "cpu-ms", "mCPU", "µs an event", "ms an object"})
 
 Recorded = Mapping[str, Mapping[str, Mapping[str, float]]]
 """By the figure's name, then `p50` or `p99`: `value`, `low` and `high`."""

@@ -42,8 +42,15 @@ async def run(stages: Sequence[Stage], order: Order, say: Say, at: Path | None =
             else:
                 say(f"{stage.id} {count} samples in {time.monotonic() - started:.0f} s")
             if cluster is not None and stage.measure is not None:
-                await cluster.cleared()
+                await _cleared(cluster, say)
     return failed
+
+
+async def _cleared(cluster: World, say: Say) -> None:
+    try:
+        await cluster.cleared(environments=True)
+    except BROKEN as problem:
+        say(f"what the stage left is still there: {problem}")
 
 
 async def _kept(stage: Stage, order: Order, cluster: World | None, at: Path | None) -> int:

@@ -2,12 +2,13 @@
 
 import asyncio
 
-from bench.rows.sandboxes import bare_pods, first_output, leased, sandbox_image
+from bench.rows.sandboxes import bare_pods, executed, first_output, leased, sandbox_image
 from bench.stage import Order, Sample, Samples, Side, Stage
 from bench.world.world import World
 
 ALONE, AT_ONCE = 6, 10
 TWINS = 3
+EXECUTED = 20
 
 
 async def _measure(order: Order, world: World) -> Samples:
@@ -29,6 +30,8 @@ async def _measure(order: Order, world: World) -> Samples:
     await world.cleared()
     for value in await bare_pods(world, image, AT_ONCE):
         yield Sample(case=case, value=value, side=Side.FLOOR)
+    for value in await executed(world, image, EXECUTED):
+        yield Sample(case="peer: kubectl exec in a Pod of a warm Deployment", value=value)
 
 
 STAGE = Stage(

@@ -46,6 +46,21 @@ async def bare_pods(world: World, image: str, count: int) -> list[float]:
     return found
 
 
+async def executed(world: World, image: str, count: int) -> list[float]:
+    """Run `echo` by `kubectl exec` in a Pod that waits, as one of a warm Deployment does; return the milliseconds."""
+    name = f"waits-{next(_numbers)}"
+    async with sightings(world.kube, PODS, is_ready, labels=f"bench={name}") as ready:
+        pod = await world.kube.create(PODS, world.namespace.name, bare_pod(name, name, image))
+        await ready.seen(name)
+    found = []
+    for _ in range(count):
+        started = time.monotonic()
+        await asyncio.to_thread(kubectl, "exec", "-n", world.namespace.name, name, "--", "bash", "-c", "echo first")
+        found.append((time.monotonic() - started) * 1000)
+    await world.kube.delete(PODS, world.namespace.name, name, uid=pod["metadata"]["uid"], grace_seconds=0)
+    return found
+
+
 async def sandbox_image() -> str:
     """Return the image that the installation gives to sandboxes."""
     path = '{.spec.template.spec.containers[0].env[?(@.name=="MANAGED_AGENTS_SANDBOX_IMAGE")].value}'

@@ -24,6 +24,8 @@ from support.cluster import Namespace, environment, eventually, kubectl, tenant
 
 NAME = "bench"
 CONNECTIONS_MAX = 2000
+TOKEN_HOURS = 24
+"""A run with many samples outlasts the hour that a tenant's token is good for in tests."""
 CONTROL = ("server", "operator")
 """Components that live on while sessions come and go."""
 
@@ -65,7 +67,7 @@ class World:
 
     async def blank(self, component: str, count: int, *, seconds: float = 120) -> None:
         """Wait until so many Pods of a component are ready that no session has. Raises: TimeoutError."""
-        labels = f"app.kubernetes.io/component={component},!managedagents.dev/session"
+        labels = f"app.kubernetes.io/component={component},managedagents.dev/pool,!managedagents.dev/session"
 
         async def is_full() -> bool:
             pods = await self.kube.list(PODS, namespace=self.namespace.name, labels=labels)
@@ -73,8 +75,13 @@ class World:
 
         await until(is_full, seconds=seconds)
 
-    async def cleared(self, *, seconds: float = 90) -> None:
-        """Delete all Sessions of the namespace and wait until none of their Pods is left."""
+    async def cleared(self, *, seconds: float = 90, environments: bool = False) -> None:
+        """Delete all Sessions of the namespace and wait until none of their Pods is left.
+
+        With `environments` those that a stage has made go too, and their warm Pods.
+        """
+        if environments:
+            await asyncio.to_thread(_delete_environments, self.namespace.name)
         await asyncio.to_thread(_cleared, self.namespace.name, seconds)
 
 
@@ -86,7 +93,8 @@ async def world() -> AsyncIterator[World]:
     with simulator() as model, tenant(NAME) as namespace:
         box = _applied(namespace, environment(idle_seconds=IDLE_SECONDS))
         agent = _id(namespace, "agent", "bot")
-        headers = {"Authorization": f"Bearer {namespace.client.api_key}"}
+        token = kubectl("create", "token", "-n", NAME, "developer", f"--duration={TOKEN_HOURS}h").strip()
+        headers = {"Authorization": f"Bearer {token}"}
         connector, outside = (aiohttp.TCPConnector(limit=CONNECTIONS_MAX) for _ in range(2))
         async with (
             aiohttp.ClientSession(connector=connector, headers=headers, read_bufsize=1 << 20) as http,
@@ -122,10 +130,16 @@ def _id(namespace: Namespace, kind: str, name: str) -> str:
     return str(eventually(f"{kind} {name} has an id", read, seconds=30))
 
 
+def _delete_environments(namespace: str) -> None:
+    listed = kubectl("get", "environments", "-n", namespace, "-o", "name").split()
+    made = [name for name in listed if not name.endswith("/box")]
+    if made:
+        kubectl("delete", "-n", namespace, *made)
+
+
 def _cleared(namespace: str, seconds: float) -> None:
     kubectl("delete", "sessions", "--all", "-n", namespace, f"--timeout={seconds:.0f}s", seconds=seconds + 10)
-    selector = "managedagents.dev/session"
-
+    selector = "app.kubernetes.io/component in (harness, sandbox),managedagents.dev/session"
     def is_empty() -> bool:
         pods = json.loads(kubectl("get", "pods", "-n", namespace, "-l", selector, "-o", "json"))["items"]
         return not pods

@@ -7,9 +7,11 @@ import pytest
 from bench import results
 from bench.pacing import in_turn, moments, open_loop, since, until
 from bench.rows.b07_b09_streams import thinned
+from bench.rows.b16_operator_recovery import reconciled
 from bench.rows.b18_idle_density import writes_of
 from bench.rows.b25_admission import largest
-from bench.rows.tools import round_trips
+from bench.rows.costs import costs
+from bench.rows.tools import bash, calls_of, round_trips
 from bench.runner import run
 from bench.stage import Order, Sample, Samples, Side, Stage
 from bench.world.processes import Usage, pod_of, ticks_of, usages
@@ -174,3 +176,29 @@ def test_writes_are_counted_of_our_kinds_and_no_dry_run() -> None:
 
 def test_the_largest_session_holds_as_much_as_its_schema_allows() -> None:
     assert 131_000 < len(largest()) < 200_000
+
+
+def test_the_cpu_of_an_operation_leaves_the_model_out_and_counts_new_pods_whole() -> None:
+    def used(seconds: float) -> Usage:
+        return Usage(cpu_seconds=seconds)
+
+    before = {"server": used(1.0), "simulator": used(1.0)}
+    after = {"server": used(1.5), "operator": used(0.5), "harness": used(2.0), "simulator": used(9.0)}
+    found = {sample.case: sample.value for sample in costs("line", before, after, 10)}
+    assert found == {"line: server and operator": pytest.approx(100.0), "line: all Pods": pytest.approx(300.0)}
+    assert costs("line", {}, {}, 10) == []
+
+
+def test_a_session_is_reconciled_once_its_status_speaks_of_its_generation() -> None:
+    condition = {"type": "Ready", "status": "True", "observedGeneration": 2}
+    session = {"metadata": {"generation": 2}, "spec": {"title": "after"}, "status": {"conditions": [condition]}}
+    assert reconciled("after")(session)
+    assert not reconciled("before")(session)
+    assert not reconciled("after")({**session, "metadata": {"generation": 3}})
+    assert not reconciled("after")({**session, "status": {}})
+
+
+def test_the_calls_of_a_step_are_its_tools_times_its_repeats() -> None:
+    assert calls_of(bash("true", repeat=7)) == 7
+    assert calls_of({"tools": [{"name": "bash"}] * 10, "repeat": 3}) == 30
+    assert calls_of({"text": "done"}) == 0
