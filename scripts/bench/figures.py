@@ -38,11 +38,14 @@ def figures_of(samples: Mapping[str, Iterable[Sample]]) -> list[Figure]:
 
 
 def _of_stage(stage: str, samples: Iterable[Sample]) -> list[Figure]:
-    lines: dict[tuple[str, str], dict[Side, list[float]]] = {}
+    lines: defaultdict[tuple[str, str], defaultdict[Side, list[float]]] = defaultdict(lambda: defaultdict(list))
+    shown: dict[tuple[str, str], None] = {}
     for sample in samples:
-        sides = lines.setdefault((sample.case, sample.unit), defaultdict(list))
-        sides[sample.side].append(sample.value)
-    return [_figure(stage, case, unit, sides) for (case, unit), sides in lines.items() if sides[Side.PATH]]
+        line = (sample.case, sample.unit)
+        lines[line][sample.side].append(sample.value)
+        if sample.side is Side.PATH:
+            shown[line] = None
+    return [_figure(stage, case, unit, lines[case, unit]) for case, unit in shown]
 
 
 def _figure(stage: str, case: str, unit: str, sides: Mapping[Side, Sequence[float]]) -> Figure:
