@@ -13,6 +13,7 @@ async def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
     settings.posting.enabled = False
 
 
+@kopf.on.create("configmaps", labels={"bench": "kopf"})
 @kopf.on.resume("configmaps", labels={"bench": "kopf"})
 @kopf.on.update("configmaps", labels={"bench": "kopf"})
 async def note(body: kopf.Body, patch: kopf.Patch, **_: Any) -> None:
