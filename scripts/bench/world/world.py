@@ -140,6 +140,7 @@ def _delete_environments(namespace: str) -> None:
 def _cleared(namespace: str, seconds: float) -> None:
     kubectl("delete", "sessions", "--all", "-n", namespace, f"--timeout={seconds:.0f}s", seconds=seconds + 10)
     selector = "app.kubernetes.io/component in (harness, sandbox),managedagents.dev/session"
+
     def is_empty() -> bool:
         pods = json.loads(kubectl("get", "pods", "-n", namespace, "-l", selector, "-o", "json"))["items"]
         return not pods
