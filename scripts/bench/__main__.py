@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +24,7 @@ _started = time.monotonic()
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do one of the commands, or run the stages named; 0 when all of it went well."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # else a run that is ended leaves its namespace behind
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words and words[0] in COMMANDS:
         return COMMANDS[words[0]](words[1:])
@@ -30,11 +32,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("stage", nargs="*", metavar="STAGE", help=f"of {', '.join(STAGES)}; the quick ones if none")
     parser.add_argument("--samples", type=int, help="of each line, in place of the stage's own number")
     parser.add_argument("--warm", action="store_true", help="ask for warm harnesses and sandboxes where a row has them")
+    parser.add_argument("--pin", action="store_true", help="generator and model on one core, the cluster elsewhere")
     asked = parser.parse_args(words)
     unknown = [name for name in asked.stage if name not in STAGES]
     if unknown:
         parser.error(f"no stage {', '.join(unknown)}; there are {', '.join(STAGES)}, and {', '.join(COMMANDS)}")
-    return _measured(chosen(asked.stage, warm=asked.warm), Order(samples=asked.samples, warm=asked.warm))
+    order = Order(samples=asked.samples, warm=asked.warm, pin=asked.pin)
+    return _measured(chosen(asked.stage, warm=asked.warm), order)
 
 
 def _measured(stages: Sequence[Stage], order: Order) -> int:

@@ -12,6 +12,7 @@ import aiohttp
 
 from bench import results
 from bench.stage import Order, Samples, Stage
+from bench.world.pinning import pinned
 from bench.world.world import World, world
 from managed_agents.contracts.errors import ManagedAgentsError
 
@@ -32,6 +33,8 @@ async def run(stages: Sequence[Stage], order: Order, say: Say, at: Path | None =
                 continue
             if stage.measure is not None and cluster is None:
                 cluster = await stack.enter_async_context(world())
+                if order.pin:
+                    stack.enter_context(pinned())
             started = time.monotonic()
             say(f"{stage.id} {stage.title}: {stage.path}")
             try:

@@ -39,10 +39,11 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """What a caller asks of a stage: its own number of samples, or this one; cold, or with warm Pods at hand."""
+    """What a caller asks of a stage: its own number of samples or this one, warm Pods at hand, cores kept apart."""
 
     samples: int | None = None
     warm: bool = False
+    pin: bool = False
 
     def count(self, quick: int) -> int:
         """Return how many samples to take where the quick run takes so many."""

@@ -46,6 +46,7 @@ def _row(stage: Stage, run: Run, figures: Sequence[Figure], *, has_plot: bool) -
     ]
     header = run.header
     where = f"{header.get('cores')} cores, {header.get('memory_gib')} GiB, load {header.get('load_before')} before"
+    where += ", cores kept apart" if header.get("pin") else ""
     words = [
         f"## {stage.id} {stage.title}",
         "",

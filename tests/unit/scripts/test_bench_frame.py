@@ -14,6 +14,7 @@ from bench.rows.costs import costs
 from bench.rows.tools import bash, calls_of, round_trips
 from bench.runner import run
 from bench.stage import Order, Sample, Samples, Side, Stage
+from bench.world.pinning import below, parents
 from bench.world.processes import Usage, pod_of, ticks_of, usages
 from support.requirements import requirement
 
@@ -202,3 +203,11 @@ def test_the_calls_of_a_step_are_its_tools_times_its_repeats() -> None:
     assert calls_of(bash("true", repeat=7)) == 7
     assert calls_of({"tools": [{"name": "bash"}] * 10, "repeat": 3}) == 30
     assert calls_of({"text": "done"}) == 0
+
+
+def test_what_descends_from_a_process_is_found_whatever_the_order(tmp_path: Path) -> None:
+    for pid, parent in ((10, 1), (30, 20), (20, 10), (40, 1)):
+        (tmp_path / str(pid)).mkdir()
+        (tmp_path / str(pid) / "stat").write_text(f"{pid} (a (b) c) S {parent} 1 1")
+    (tmp_path / "50").mkdir()
+    assert below(10, parents(tmp_path)) == {10, 20, 30}
