@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _measured(stages: Sequence[Stage], order: Order) -> int:
     failed = asyncio.run(runner.run(stages, order, _say))
     last = results.latest()
-    print("\n".join(lines_of(figures_of({s.id: last[s.id].samples for s in stages if s.id in last}))))
+    print("\n".join(lines_of(figures_of({s.id: last[s.id].samples for s in stages if s.id in last.keys() - failed}))))
     for stage, why in failed.items():
         print(f"{stage} failed: {why}")
     print(f"raw samples: {results.folder()}")

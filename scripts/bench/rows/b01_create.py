@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 from bench.pacing import open_loop
 from bench.rows.costs import costs
-from bench.rows.creation import creation_floor, floors
+from bench.rows.creation import CreationFloor, creation_floor, floors
 from bench.stage import Order, Sample, Samples, Stage
 from bench.world.world import World
 
@@ -13,18 +13,21 @@ COLD = ("cold, 0.25/s", 0.25, 8)
 WARM = (("warm, 1/s", 1.0, 10), ("warm, 10/s", 10.0, 10), ("warm, 50/s", 50.0, 10))
 """Name, arrivals a second, and how many: a burst that the pool holds, for a Pod starts slower than they come."""
 POOL = 10
+PLACES = {False: "box", True: "warm"}
+"""The Environment of a case, by whether it is warm."""
 
-Create = Callable[[str], Awaitable[object]]
-"""Creates a session with a message of this text."""
+Create = Callable[[str, str], Awaitable[object]]
+"""Creates a session in the Environment of that name, with a message of this text."""
 
 
 async def arrivals(world: World, create: Create, case: str, per_second: float, count: int) -> Samples:
-    """Create sessions at that rate; yield the milliseconds to the model, and CPU of server and operator for each."""
+    """Create sessions at that rate; yield the milliseconds to the model, and CPU for each."""
+    place = PLACES[case.startswith("warm")]
 
     async def once(due: float) -> float:
         mark = secrets.token_hex(6)
         arrival = world.model.expect(mark)
-        await create(f"hello {mark}")
+        await create(place, f"hello {mark}")
         return (await arrival.at() - due) * 1000
 
     before = await world.usages()
@@ -35,22 +38,29 @@ async def arrivals(world: World, create: Create, case: str, per_second: float, c
         yield sample
 
 
-async def _measure(order: Order, world: World) -> Samples:
-    cases = WARM if order.warm else (COLD,)
-    environment: str | None = None
-    if order.warm:
-        environment = await world.environment("warm", harness={"warmReplicas": POOL})
-    async with creation_floor(world, watch=False) as floor:
-        for case, per_second, count in cases:
-            async for sample in floors(floor, case):
+async def created(order: Order, world: World, floor: CreationFloor, create: Create) -> Samples:
+    """Yield cold arrivals, and warm ones if they are ordered: after the cold ones, for a pool serves a namespace."""
+    for case, per_second, count in (COLD, *(WARM if order.warm else ())):
+        async for sample in floors(floor, case):
+            yield sample
+        for _ in range(max(1, order.count(count) // count)):
+            if case.startswith("warm"):
+                await world.blank("harness", POOL)
+            async for sample in arrivals(world, create, case, per_second, count):
                 yield sample
-            for _ in range(max(1, order.count(count) // count)):
-                if order.warm:
-                    await world.blank("harness", POOL)
-                create = lambda text: world.api.create(text, environment=environment)  # noqa: E731 - bound here
-                async for sample in arrivals(world, create, case, per_second, count):
-                    yield sample
-                await world.cleared()
+            await world.cleared()
+        if order.warm and case == COLD[0]:
+            await world.environment(PLACES[True], harness={"warmReplicas": POOL})
+
+
+async def _measure(order: Order, world: World) -> Samples:
+    async def create(place: str, text: str) -> None:
+        await world.api.create(text, environment=await world.environment_id(place))
+
+    await world.environment_id(PLACES[False])  # asked for once, and not within the first sample
+    async with creation_floor(world, watch=False) as floor:
+        async for sample in created(order, world, floor, create):
+            yield sample
 
 
 STAGE = Stage(

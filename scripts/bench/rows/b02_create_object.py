@@ -2,8 +2,8 @@
 
 import itertools
 
-from bench.rows.b01_create import COLD, POOL, WARM, arrivals
-from bench.rows.creation import creation_floor, floors, session_object
+from bench.rows.b01_create import created
+from bench.rows.creation import creation_floor, session_object
 from bench.stage import Order, Samples, Stage
 from bench.world.world import World
 from managed_agents.kube.resources import SESSIONS
@@ -11,25 +11,15 @@ from managed_agents.kube.resources import SESSIONS
 
 async def _measure(order: Order, world: World) -> Samples:
     numbers = itertools.count()
-    name = "warm" if order.warm else "box"
-    if order.warm:
-        await world.environment(name, harness={"warmReplicas": POOL})
 
-    async def create(text: str) -> None:
+    async def create(place: str, text: str) -> None:
         made = session_object(f"by-object-{next(numbers)}", text)
-        made["spec"]["environmentRef"]["name"] = name
+        made["spec"]["environmentRef"]["name"] = place
         await world.kube.create(SESSIONS, world.namespace.name, made)
 
     async with creation_floor(world, watch=True) as floor:
-        for case, per_second, count in WARM[:2] if order.warm else (COLD,):
-            async for sample in floors(floor, case):
-                yield sample
-            for _ in range(max(1, order.count(count) // count)):
-                if order.warm:
-                    await world.blank("harness", POOL)
-                async for sample in arrivals(world, create, case, per_second, count):
-                    yield sample
-                await world.cleared()
+        async for sample in created(order, world, floor, create):
+            yield sample
 
 
 STAGE = Stage(

@@ -30,25 +30,36 @@ async def _first_token(world: World, session: str, *steps: Event) -> float:
     return (first - started) * 1000
 
 
-async def _measure(order: Order, world: World) -> Samples:
-    environment = await world.environment("coupled", sandbox={"warmReplicas": POOL}) if order.warm else None
-    sandbox = "warm" if order.warm else "cold"
+async def _coupled(world: World, place: str | None, *steps: Event) -> tuple[str, float]:
+    """Take such a turn in a session that has no sandbox yet; return the session too, which now has one."""
+    (session,) = await leased(world, 1, place)
+    if place is not None:
+        await world.blank("sandbox", 1)
+    return session, await _first_token(world, session, *steps)
+
+
+async def _sandboxes(order: Order, world: World, kind: str, place: str | None) -> Samples:
     for seconds in MODEL_SECONDS:
-        case = f"model {seconds:g} s, sandbox {sandbox}"
-        (session,) = await leased(world, 1, environment)
+        case = f"model {seconds:g} s, sandbox {kind}"
+        (session,) = await leased(world, 1, place)
         for _ in range(order.count(DECOUPLED)):
             yield Sample(case=case, value=await _first_token(world, session, _says(seconds)))
-        for number in range(order.count(COUPLED)):
-            (session,) = await leased(world, 1, environment)
-            if order.warm:
-                await world.blank("sandbox", 1)
-            value = await _first_token(world, session, STAND_IN, _says(seconds))
+        for _ in range(order.count(COUPLED)):
+            session, value = await _coupled(world, place, STAND_IN, _says(seconds))
             yield Sample(case=case, value=value, side=Side.FLOOR)
-            if number == 0:
-                repeated = [await _first_token(world, session, STAND_IN, _says(seconds)) for _ in range(DECOUPLED)]
-                for value in repeated:
-                    yield Sample(case=f"model {seconds:g} s, coupled, sandbox there", value=value)
+        for _ in range(order.count(DECOUPLED)):
+            value = await _first_token(world, session, STAND_IN, _says(seconds))
+            yield Sample(case=f"model {seconds:g} s, coupled, sandbox there", value=value)
         await world.cleared()
+
+
+async def _measure(order: Order, world: World) -> Samples:
+    async for sample in _sandboxes(order, world, "cold", None):
+        yield sample
+    if order.warm:
+        place = await world.environment("coupled", sandbox={"warmReplicas": POOL})
+        async for sample in _sandboxes(order, world, "warm", place):
+            yield sample
 
 
 STAGE = Stage(
@@ -57,7 +68,7 @@ STAGE = Stage(
     path="event posted → first streamed token, harness leased, no sandbox yet; the model's own time is in it",
     floor="the same, where the sandbox is awaited before the model is asked for its words",
     target="none: what the separation of brain and hands is worth",
-    seconds_max=500,
+    seconds_max=800,
     measure=_measure,
     is_quick=False,
     note="The coupled side is made by the client, with no switch in the product: its turn begins with a tool call "

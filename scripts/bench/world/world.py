@@ -6,7 +6,7 @@ import os
 import subprocess
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
@@ -44,13 +44,21 @@ class World:
     raw: Raw
     http: aiohttp.ClientSession
     """Without credentials, for what is not ours."""
+    _ids: dict[str, str] = field(default_factory=dict)
 
     async def environment(self, name: str, **changes: Any) -> str:
         """Apply an Environment beside `box`, changed, and return its API id."""
         made = environment(name, idle_seconds=changes.pop("idle_seconds", IDLE_SECONDS))
         for part, values in changes.items():
             made["spec"].setdefault(part, {}).update(values)
-        return await asyncio.to_thread(_applied, self.namespace, made)
+        self._ids[name] = await asyncio.to_thread(_applied, self.namespace, made)
+        return self._ids[name]
+
+    async def environment_id(self, name: str) -> str:
+        """Return the API id of an Environment of the namespace, asked for once."""
+        if name not in self._ids:
+            self._ids[name] = await asyncio.to_thread(_id, self.namespace, "environment", name)
+        return self._ids[name]
 
     async def usages(self) -> Mapping[str, Usage]:
         """Return what our living Pods use, by component; session Pods of this namespace alone."""
