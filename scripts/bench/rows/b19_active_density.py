@@ -5,7 +5,7 @@ import time
 
 from bench.rows.tools import bash, ran
 from bench.stage import Order, Sample, Samples, Stage
-from bench.stats import knee_of, quantile
+from bench.stats import knee_of, quantile, slope_of
 from bench.world.processes import Usage
 from bench.world.world import World
 
@@ -19,7 +19,8 @@ OURS = ("harness", "sandbox")
 
 async def _measure(_: Order, world: World) -> Samples:
     sessions: list[str] = []
-    knees = []
+    knees: list[tuple[float, float]] = []
+    taken: list[tuple[float, float]] = []
     for count in SESSIONS:
         while len(sessions) < count:
             sessions.append(await world.api.create())
@@ -35,10 +36,11 @@ async def _measure(_: Order, world: World) -> Samples:
         pods = [after[name] for name in OURS if name in after]
         if pods:
             spent = sum(after[name].cpu_seconds - before.get(name, Usage()).cpu_seconds for name in after)
-            taken = spent / seconds / count * 1000
-            yield Sample(case="CPU of an active session", value=taken, unit="mCPU")
+            taken.append((float(count), spent / seconds * 1000))
             memory = sum(pod.bytes for pod in pods) / count / 1e6
             yield Sample(case="memory of an active session", value=memory, unit="MB")
+    if taken:
+        yield Sample(case="CPU of an active session", value=slope_of(taken), unit="mCPU")
     knee = knee_of(knees, times=2.0)
     yield Sample(case="knee: sessions at which p99 has doubled", value=knee or float(SESSIONS[-1]), unit="sessions")
 
@@ -52,6 +54,6 @@ STAGE = Stage(
     seconds_max=420,
     measure=_measure,
     is_quick=False,
-    note="CPU of a session: that of its Pods, server, operator and simulated model, divided by the sessions. A knee "
-    "equal to the largest number means that none was found up to there.",
+    note="CPU of a session: how steeply that of all Pods, server, operator and simulated model too, rises with the "
+    "sessions. A knee equal to the largest number means that none was found up to there.",
 )
