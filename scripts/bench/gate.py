@@ -10,7 +10,8 @@ from bench.figures import P99_SAMPLES_MIN, Figure
 from bench.stats import Estimate
 
 WORSE_MAX = 1.10
-TIMES = frozenset({"ms", "s", "cpu-ms", "mCPU", "µs an event", "ms an object"})
+UNJUDGED = frozenset({"ms", "s", "cpu-ms", "mCPU", "µs an event", "ms an object", "sessions"})
+"""Units of lines without a floor that say more of the machine than of us, or of which more is better."""
 
 Recorded = Mapping[str, Mapping[str, Mapping[str, float]]]
 """By the figure's name, then `p50` or `p99`: `value`, `low` and `high`."""
@@ -41,13 +42,10 @@ class Verdict:
 
 
 def judged(figures: Iterable[Figure]) -> dict[str, dict[str, Estimate]]:
-    """Return what is compared: ratios to the floor, or the figure itself where a line has no floor and is no time.
-
-    A time without a floor says more of the machine than of us, so nobody judges it.
-    """
+    """Return what is compared: ratios to the floor, or the figure itself where a line has no floor and is no time."""
     found: dict[str, dict[str, Estimate]] = {}
     for figure in figures:
-        values = figure.ratios or ({} if figure.unit in TIMES else figure.path)
+        values = figure.ratios or ({} if figure.unit in UNJUDGED else figure.path)
         shares = {"p50": 0.5} | ({"p99": 0.99} if figure.count >= P99_SAMPLES_MIN else {})
         if values:
             found[figure.name] = {name: values[share] for name, share in shares.items()}
