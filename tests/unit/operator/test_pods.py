@@ -1,5 +1,6 @@
 """The Pods we make: no secret outside the proxy, Pod Security `restricted`, and what their status means."""
 
+import subprocess
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,19 @@ def test_pods_pass_the_restricted_standard(spec: Manifest) -> None:
         assert container["resources"]["requests"]
         assert container["resources"]["limits"]
     assert not {"hostNetwork", "hostPID", "hostIPC", "hostUsers"} & spec.keys()
+
+
+def test_tools_start_beside_the_supervisor_and_wait_for_the_runner_that_it_brings(tmp_path: Path) -> None:
+    spec = sandbox()["spec"]
+    assert "startupProbe" not in spec["initContainers"][0]
+    runner = tmp_path / "runner.pyz"
+    command = [*spec["containers"][0]["command"][:-1], str(runner)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as started:
+        with pytest.raises(subprocess.TimeoutExpired):
+            started.wait(0.2)
+        (tmp_path / "new").write_text("import sys; print('runs', sys.flags.isolated, sys.flags.no_site)")
+        (tmp_path / "new").rename(runner)
+        assert started.communicate(timeout=5)[0] == "runs 1 1\n"
 
 
 def test_only_the_proxy_mounts_token_and_keys() -> None:

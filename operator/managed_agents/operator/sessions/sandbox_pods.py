@@ -27,6 +27,14 @@ UNREACHABLE_SECONDS = 3600
 """A node that the control plane cannot see may be healthy: its sandboxes are not evicted (guarantee F22)."""
 
 RUNNER_DIRECTORY = "/managed-agents"
+START_RUNNER = """\
+import os, sys, time
+while not os.path.exists(sys.argv[1]): time.sleep(0.01)
+os.execvp("python3", ["python3", "-IS", sys.argv[1]])
+"""
+"""Waits for the supervisor, which puts the runner there: both containers start at once, where a startup probe would let
+the tools wait for its next second. It must parse on any Python."""
+
 SOCKET_DIRECTORY = "/managed-agents-socket"
 JOURNAL_DIRECTORY = "/journal"
 WORKSPACE = "/workspace"
@@ -96,8 +104,6 @@ def _supervisor(sandbox: dict[str, Any], token_sha256: str, settings: SessionSet
         "command": ["python", "-m", "managed_agents.sandbox.supervisor"],
         "args": ["--token-sha256", token_sha256],
         "ports": [{"name": "supervisor", "containerPort": ports.SUPERVISOR_PORT}],
-        # the runner lies on the shared volume once this answers; tools start afterwards
-        "startupProbe": _probe("/livez", period_seconds=1, failures=60),
         "livenessProbe": _probe("/livez", period_seconds=10, failures=6),
         "readinessProbe": _probe("/healthz", period_seconds=5, failures=1),
         "resources": settings.supervisor.manifest(),
@@ -120,7 +126,7 @@ def _tools(
         "name": "tools",
         "image": sandbox.get("image") or settings.sandbox_image,
         "imagePullPolicy": settings.image_pull_policy,
-        "command": ["python3", "-IS", f"{RUNNER_DIRECTORY}/runner.pyz"],
+        "command": ["python3", "-IS", "-c", START_RUNNER, f"{RUNNER_DIRECTORY}/runner.pyz"],
         "workingDir": WORKSPACE,
         "env": tools_environment(WORKSPACE, variables, mounts),
         "resources": _resources(sandbox, settings),
