@@ -15,6 +15,7 @@ from managed_agents.simulator.records import Record
 from managed_agents.simulator.replying import Reply
 from managed_agents.simulator.script import parse_script, steps_from
 from managed_agents.simulator.script_fields import ScriptError
+from managed_agents.simulator.searching import search
 from managed_agents.simulator.service import Simulator, parsed
 
 SIMULATOR: Final = web.AppKey("simulator", Simulator)
@@ -105,6 +106,13 @@ async def get_model(http: web.Request) -> web.StreamResponse:
 async def healthz(_: web.Request) -> web.StreamResponse:
     """`GET /healthz`."""
     return _json({"status": "ok"})
+
+
+async def search_web(http: web.Request) -> web.StreamResponse:
+    """`GET /search?q=TEXT&format=json`, as SearXNG answers it where `json` is allowed."""
+    if http.query.get("format") != "json":
+        return _json({"error": "only the format json is served"}, status=403)
+    return _json(search(http.query.get("q", "")))
 
 
 async def queue_script(http: web.Request) -> web.StreamResponse:
