@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import uvicorn
+from aiohttp import web
 from mcp.server import MCPServer
 from mcp.server.mcpserver import Context, Image
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -129,3 +130,57 @@ async def mcp_server(transport: Transport = "streamable") -> AsyncIterator[McpWo
             world.go.set()
             server.should_exit = True
             await task
+
+
+_INITIALIZED = {"protocolVersion": "2025-06-18", "capabilities": {}, "serverInfo": {"name": "b", "version": "1"}}
+_LISTED = {"tools": [{"name": "slow", "inputSchema": {"type": "object"}}]}
+_LATE = b'id: 8\ndata: {"jsonrpc": "2.0", "id": %d, "result": {"content": [{"type": "text", "text": "late"}]}}\n\n'
+
+
+@dataclass
+class BreakingServer:
+    """A server whose streams break before an answer to a call, and are or are not taken up again."""
+
+    resumes: bool
+    port: int = 0
+    calls: int = 0
+    wanted: int = 0
+    last_ids: list[str | None] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        return f"http://localhost:{self.port}/mcp"
+
+    async def post(self, request: web.Request) -> web.StreamResponse:
+        message = await request.json()
+        result = {"initialize": _INITIALIZED, "tools/list": _LISTED}.get(message["method"])
+        if result is not None:
+            return web.json_response({"jsonrpc": "2.0", "id": message["id"], "result": result})
+        if "id" not in message:
+            return web.Response(status=202)
+        self.calls, self.wanted = self.calls + 1, message["id"]
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        await response.write(b'id: 7\nevent: message\ndata: {"jsonrpc": "2.0", "method": "notifications/x"}\n\n')
+        return response
+
+    async def get(self, request: web.Request) -> web.StreamResponse:
+        self.last_ids.append(request.headers.get("Last-Event-ID"))
+        if not self.resumes:
+            return web.Response(status=405)
+        return web.Response(body=_LATE % self.wanted, content_type="text/event-stream")
+
+
+@asynccontextmanager
+async def breaking_server(*, resumes: bool) -> AsyncIterator[BreakingServer]:
+    """Serve until the block ends."""
+    server, app = BreakingServer(resumes), web.Application()
+    app.add_routes([web.post("/mcp", server.post), web.get("/mcp", server.get)])
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    server.port = runner.addresses[0][1]
+    try:
+        yield server
+    finally:
+        await runner.cleanup()

@@ -92,12 +92,16 @@ async def _whole(answer: ClientResponse) -> web.StreamResponse:
     return web.Response(status=answer.status, reason=answer.reason, headers=response_headers(answer.headers), body=body)
 
 
-async def _stream(request: web.Request, answer: ClientResponse, rewrite: Rewrite = bytes) -> web.StreamResponse:
-    response = web.StreamResponse(status=answer.status, reason=answer.reason, headers=response_headers(answer.headers))
+async def _stream(request: web.Request, answer: ClientResponse, rewrite: Rewrite | None = None) -> web.StreamResponse:
+    headers = response_headers(answer.headers)
+    if rewrite is not None:
+        headers.popall("Content-Length", None)
+    response = web.StreamResponse(status=answer.status, reason=answer.reason, headers=headers)
     try:
         await response.prepare(request)
         while chunk := await _next_chunk(answer):
-            await response.write(rewrite(chunk))  # waits while the caller reads slower than the other side sends
+            passed = chunk if rewrite is None else rewrite(chunk)
+            await response.write(passed)  # waits while the caller reads slower than the other side sends
             request[NOTE].bytes_out += len(chunk)
         await response.write_eof()
     except UnreachableError:

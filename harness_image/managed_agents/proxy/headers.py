@@ -15,7 +15,13 @@ _REQUEST = frozenset({"accept", "accept-encoding", "content-type", "user-agent",
 _MODEL_REQUEST = _REQUEST | {"idempotency-key", "anthropic-version", "anthropic-beta"}
 _MODEL_REQUEST_PREFIX = "x-stainless-"
 
-_MCP_REQUEST = _REQUEST | {"mcp-session-id", "mcp-protocol-version", "mcp-method", "mcp-name", "last-event-id"}
+_MCP_REQUEST = _REQUEST - {"accept-encoding"} | {
+    "mcp-session-id",
+    "mcp-protocol-version",
+    "mcp-method",
+    "mcp-name",
+    "last-event-id",
+}
 
 _HOP_BY_HOP = frozenset(
     {

@@ -75,7 +75,7 @@ class McpListener:
 
         def judge(answer: ClientResponse) -> Rewrite | None:
             _refuse_unauthenticated(answer)
-            if request.method != "GET":
+            if request.method != "GET" or answer.status != 200 or answer.content_type != "text/event-stream":
                 return None
             return EndpointRewriter(lambda uri: self._endpoints.open(name, url, uri, opened))
 

@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from managed_agents.contracts.egress import EgressRules
-from support.mcp_server import McpWorld, Seen, mcp_server
+from support.mcp_server import BreakingServer, McpWorld, Seen, breaking_server, mcp_server
 from support.ordering import violations
 from support.requirements import requirement
 from support.server import session_config
@@ -39,7 +39,7 @@ def _environment(networking: dict[str, Any]) -> dict[str, Any]:
 @asynccontextmanager
 async def _stack(
     folder: Path,
-    world: McpWorld,
+    world: McpWorld | BreakingServer,
     *,
     agent: dict[str, Any] | None = None,
     networking: dict[str, Any] = UNRESTRICTED,
@@ -330,4 +330,14 @@ async def test_a_long_result_is_kept_in_the_sandbox_if_there_is_one(
             count = {"tool": "bash", "input": {"command": f"tail -c 7 {path}; wc -c < {path}"}}
             summary = await stack.turn(script(count, TELL))
             assert summary["last_message"]["text"].strip() == "the end100007"
+        await _clean(stack)
+
+
+@requirement("mcp-unknown")
+@pytest.mark.parametrize("resumes", [True, False])
+async def test_an_answer_whose_stream_breaks_is_taken_up_again_through_the_proxy(tmp_path: Path, resumes: bool) -> None:
+    async with breaking_server(resumes=resumes) as server, _stack(tmp_path, server) as stack:
+        summary = await stack.turn(script(SLOW, TELL))
+        assert ("late" if resumes else "outcome unknown") in summary["last_message"]["text"]
+        assert (server.calls, server.last_ids) == (1, ["7"])
         await _clean(stack)

@@ -7,7 +7,6 @@ from typing import Any
 
 import aiohttp
 import pytest
-from aiohttp import web
 
 from managed_agents.harness.history.state import ToolUse
 from managed_agents.harness.mcp.client import McpClient
@@ -16,11 +15,10 @@ from managed_agents.harness.mcp.hand import McpHand, perform
 from managed_agents.harness.mcp.http import StreamableHttp
 from managed_agents.harness.settings import Settings
 from managed_agents.harness.tools.hand import Call, HandUnavailableError, HandUnreachableError, NeverSeen
-from support.mcp_server import mcp_server
+from support.mcp_server import breaking_server, mcp_server
 from support.requirements import requirement
 
 SLOW = Call(id="sevt_1", name="slow")
-ANSWER = b'data: {"jsonrpc": "2.0", "id": %d, "result": {"content": [{"type": "text", "text": "late"}]}}\n\n'
 
 
 @asynccontextmanager
@@ -66,54 +64,16 @@ async def test_a_call_that_reaches_nobody_did_not_run_and_says_so() -> None:
         assert (result.is_error, "unknown" in result.content[0]["text"]) == (True, True)
 
 
-class _Breaking:
-    """A server whose answers' streams break, and are or are not taken up again."""
-
-    def __init__(self, *, resumes: bool) -> None:
-        self.resumes = resumes
-        self.calls = 0
-        self.last_ids: list[str | None] = []
-
-    async def post(self, request: web.Request) -> web.StreamResponse:
-        message = await request.json()
-        if message["method"] == "initialize":
-            result = {"protocolVersion": "2025-06-18", "capabilities": {}, "serverInfo": {"name": "b", "version": "1"}}
-            return web.json_response({"jsonrpc": "2.0", "id": message["id"], "result": result})
-        if "id" not in message:
-            return web.Response(status=202)
-        self.calls += 1
-        self.wanted = message["id"]
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
-        await response.prepare(request)
-        await response.write(b'id: 7\nevent: message\ndata: {"jsonrpc": "2.0", "method": "notifications/x"}\n\n')
-        return response
-
-    async def get(self, request: web.Request) -> web.StreamResponse:
-        self.last_ids.append(request.headers.get("Last-Event-ID"))
-        if not self.resumes:
-            return web.Response(status=405)
-        return web.Response(body=ANSWER % self.wanted, content_type="text/event-stream")
-
-
 @requirement("mcp-unknown")
 @pytest.mark.parametrize("resumes", [True, False])
 async def test_a_broken_stream_is_taken_up_again_and_the_call_never_repeated(resumes: bool) -> None:
-    server = _Breaking(resumes=resumes)
-    app = web.Application()
-    app.add_routes([web.post("/mcp", server.post), web.get("/mcp", server.get)])
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        async with _hand(f"http://127.0.0.1:{runner.addresses[0][1]}/mcp") as hand:
-            if resumes:
-                assert (await hand.execute(SLOW)).content == [{"type": "text", "text": "late"}]
-            else:
-                with pytest.raises(HandUnreachableError):
-                    await hand.execute(SLOW)
+    async with breaking_server(resumes=resumes) as server, _hand(server.url) as hand:
+        if resumes:
+            assert (await hand.execute(SLOW)).content == [{"type": "text", "text": "late"}]
+        else:
+            with pytest.raises(HandUnreachableError):
+                await hand.execute(SLOW)
         assert (server.calls, server.last_ids) == (1, ["7"])
-    finally:
-        await runner.cleanup()
 
 
 async def test_a_server_of_the_older_transport_that_closed_its_stream_is_connected_again() -> None:

@@ -145,6 +145,35 @@ async def test_overrides_are_in_the_object_and_in_the_session_alone(
     }
 
 
+TRACKER = {"type": "url", "name": "tracker", "url": "https://mcp.example.com/mcp"}
+
+
+@requirement("mcp-accepted")
+async def test_mcp_servers_are_accepted_and_change_with_their_toolsets(
+    server: TestServer, client: anthropic.AsyncAnthropic, shelf: Shelf
+) -> None:
+    toolset = {"type": "mcp_toolset", "mcp_server_name": "tracker"}
+    override: Any = {
+        "type": "agent_with_overrides",
+        "id": shelf.agent,
+        "tools": [toolset],
+        "mcp_servers": [TRACKER],
+    }
+    session = await client.beta.sessions.create(agent=override, environment_id=shelf.environment)
+    raw: Any = session.to_dict(mode="json")["agent"]
+    assert raw["mcp_servers"] == [TRACKER]
+    asks = {"enabled": True, "permission_policy": {"type": "always_ask"}}
+    assert raw["tools"] == [toolset | {"default_config": asks, "configs": []}]
+    moved: Any = [TRACKER | {"url": "https://mcp.example.com/v2"}]
+    changed = await client.beta.sessions.update(session.id, agent={"mcp_servers": moved})
+    assert [one.url for one in changed.agent.mcp_servers] == ["https://mcp.example.com/v2"]
+    with pytest.raises(anthropic.BadRequestError, match="no tool of type mcp_toolset names the server"):
+        await client.beta.sessions.update(session.id, agent={"tools": []})
+    local: Any = [TRACKER | {"url": "http://169.254.169.254/latest"}]
+    with pytest.raises(anthropic.BadRequestError, match=r"mcp_servers\.0\.url: names a link-local"):
+        await client.beta.sessions.update(session.id, agent={"mcp_servers": local})
+
+
 @pytest.mark.parametrize(
     ("change", "field", "code"),
     [

@@ -90,6 +90,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     (body(tools=[MCP, MCP], mcp_servers=[SERVER]), "tools.1.mcp_server_name: must be unique"),
     (body(tools=[MCP], mcp_servers=[SERVER, SERVER]), "mcp_servers.1.name: must be unique"),
     (body(tools=[MCP], mcp_servers=[{**SERVER, "url": "ftp://x.y/z"}]), "mcp_servers.0.url: String should match"),
+    (body(tools=[MCP], mcp_servers=[{**SERVER, "url": "http://[::1]/"}]), "mcp_servers.0.url: names this machine"),
     (body(tools=[MCP], mcp_servers=[SERVER] * 21), "mcp_servers: List should have at most 20"),
 ]
 
