@@ -185,11 +185,29 @@ def agent(name: str = "bot", **spec: Any) -> Object:
 
 def kill_container(pod: Object, container: str) -> None:
     """Kill a container's PID 1 from the node; nothing inside the container can do that."""
+    _on_node(pod, "ctr", "--namespace", "k8s.io", "task", "kill", "--signal", "SIGKILL", _container_id(pod, container))
+
+
+def read_in_container(pod: Object, container: str, path: str) -> str | None:
+    """Return a file as a container sees it, read from the node; None where there is none."""
+    listed = _on_node(pod, "ctr", "--namespace", "k8s.io", "task", "ls")
+    rows = (row.split() for row in listed.splitlines())
+    pid = next(row[1] for row in rows if row and row[0] == _container_id(pod, container))
+    try:
+        return _on_node(pod, "cat", f"/proc/{pid}/root{path}" if path.startswith("/") else f"/proc/{pid}/{path}")
+    except subprocess.CalledProcessError:
+        return None
+
+
+def _container_id(pod: Object, container: str) -> str:
     statuses = pod["status"].get("containerStatuses", []) + pod["status"].get("initContainerStatuses", [])
-    found = next(status["containerID"] for status in statuses if status["name"] == container)
-    node = pod["spec"]["nodeName"]
-    kill = ["ctr", "--namespace", "k8s.io", "task", "kill", "--signal", "SIGKILL", found.removeprefix("containerd://")]
-    subprocess.run(["docker", "exec", node, *kill], check=True, capture_output=True, timeout=30)
+    found: str = next(status["containerID"] for status in statuses if status["name"] == container)
+    return found.removeprefix("containerd://")
+
+
+def _on_node(pod: Object, *command: str) -> str:
+    whole = ["docker", "exec", pod["spec"]["nodeName"], *command]
+    return subprocess.run(whole, check=True, capture_output=True, timeout=30).stdout.decode(errors="replace")
 
 
 @contextmanager

@@ -254,6 +254,8 @@ def _reconciled(change: Change) -> Key | None:
             return Key("Agent", metadata["namespace"], metadata["name"])
         case "environments":
             return Key("Environment", metadata["namespace"], metadata["name"])
+        case "vaults":
+            return Key("Vaults", metadata["namespace"])
     return None
 
 

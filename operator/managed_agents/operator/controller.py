@@ -7,6 +7,7 @@ from typing import assert_never
 
 from managed_agents.contracts.clock import Clock
 from managed_agents.operator.catalog.reconciler import CatalogReconciler
+from managed_agents.operator.catalog.vaults_reconciler import VaultsReconciler
 from managed_agents.operator.keys import Key
 from managed_agents.operator.metrics import Metrics
 from managed_agents.operator.namespaces import NamespaceReconciler
@@ -23,6 +24,7 @@ class Controller:
         catalog: CatalogReconciler,
         namespaces: NamespaceReconciler,
         pools: PoolsReconciler,
+        vaults: VaultsReconciler,
         *,
         clock: Clock,
         metrics: Metrics,
@@ -31,6 +33,7 @@ class Controller:
         self._catalog = catalog
         self._namespaces = namespaces
         self._pools = pools
+        self._vaults = vaults
         self._clock = clock
         self._metrics = metrics
         self._locks: dict[Key, tuple[asyncio.Lock, int]] = {}
@@ -61,6 +64,8 @@ class Controller:
                 return await self._catalog.providers(key.namespace)
             case "Namespace":
                 return await self._namespaces.reconcile(key.namespace)
+            case "Vaults":
+                return await self._vaults.reconcile(key.namespace)
             case "Pools":
                 return await self._pools.reconcile(key.namespace)
             case _:

@@ -20,11 +20,12 @@ from managed_agents.operator.announcer import Announcer
 from managed_agents.operator.apply import ClusterEffects, ServerEffects
 from managed_agents.operator.cache import Cache
 from managed_agents.operator.catalog.reconciler import CatalogReconciler
+from managed_agents.operator.catalog.vaults_reconciler import VaultsReconciler
 from managed_agents.operator.chains import Chains
 from managed_agents.operator.controller import Controller
 from managed_agents.operator.feed import Feed
 from managed_agents.operator.health import serve_health
-from managed_agents.operator.keys import Key
+from managed_agents.operator.keys import Key, has_vaults
 from managed_agents.operator.leader import Leadership
 from managed_agents.operator.metrics import Metrics
 from managed_agents.operator.namespaces import NamespaceReconciler
@@ -105,11 +106,13 @@ def build(
     standing = Standing(clock)
     sandboxes = _sandboxes(ground, standing)
     pools = _pools(ground, standing, sandboxes, lambda namespace, name: queue.add(Key("Environment", namespace, name)))
+    vaults = VaultsReconciler(ground.kube, cache, ground.cluster, summaries, clock=clock)
     controller = Controller(
         sessions,
         CatalogReconciler(ground.kube, cache, ground.cluster, packages, standing, clock=clock),
         NamespaceReconciler(cache, ground.cluster),
         pools,
+        vaults,
         clock=clock,
         metrics=metrics,
     )
@@ -124,8 +127,17 @@ def build(
         for namespace, name in cache.known(SESSIONS):
             queue.add(Key("Session", namespace, name))
 
+    def add_heard(key: Key) -> None:
+        """A warm harness that a session got needs the session's credentials at once, adopted or not."""
+        queue.add(key)
+        if has_vaults(cache, key.namespace, key.name):
+            queue.add(Key("Vaults", key.namespace))
+
+    def forget() -> None:
+        ground.cluster.forget_namespaces()
+        vaults.forget()
+
     metrics.queue_keys.set_function(lambda: len(queue))
-    forget = ground.cluster.forget_namespaces
     return Operator(
         kube=ground.kube,
         cache=cache,
@@ -134,7 +146,7 @@ def build(
         feed=feed,
         controller=controller,
         sessions=sessions,
-        watch=ServerWatch(ground.server, summaries, add=queue.add, on_resync=retell_server),
+        watch=ServerWatch(ground.server, summaries, add=add_heard, on_resync=retell_server),
         sweeper=Sweeper(ground.kube, cache, feed, interval_seconds=settings.sweep_seconds, on_sweep=forget),
         leadership=Leadership(ground.kube, clock, namespace=settings.namespace, identity=settings.identity),
         metrics=metrics,

@@ -13,6 +13,7 @@ from managed_agents.kube.resources import (
     NETWORK_POLICIES,
     PODS,
     SESSIONS,
+    VAULTS,
     Manifest,
     Resource,
 )
@@ -21,12 +22,12 @@ from managed_agents.operator.packages.spec import environment_packages
 from managed_agents.operator.sessions.model import is_ready
 from managed_agents.operator.watched import CHILDREN
 
-Kind = Literal["Session", "Agent", "Environment", "Providers", "Namespace", "Pools"]
+Kind = Literal["Session", "Agent", "Environment", "Providers", "Namespace", "Pools", "Vaults"]
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One thing to reconcile. `Providers`, `Namespace` (its policies) and `Pools` are all of a namespace's: no name."""
+    """One thing to reconcile. All but the first three concern a whole namespace and have no name."""
 
     kind: Kind
     namespace: str
@@ -40,7 +41,7 @@ def keys_for(resource: Resource, manifest: Manifest, before: Manifest | None, ca
     """Yield what an object's event concerns: itself, its Session, and those that refer to it."""
     namespace, name = manifest["metadata"]["namespace"], manifest["metadata"]["name"]
     if resource == SESSIONS:
-        yield Key("Session", namespace, name)
+        yield from _keys_of_session(manifest)
     elif resource in CHILDREN:
         yield from _keys_of_child(manifest, before, cache)
         if before is None and resource == PODS:
@@ -54,9 +55,18 @@ def keys_for(resource: Resource, manifest: Manifest, before: Manifest | None, ca
             yield Key("Environment", namespace, name)
         yield from _sessions_of(cache, namespace, "environmentRef", name)
         yield Key("Pools", namespace)
+    elif resource == VAULTS and _is_changed(manifest, before):
+        yield Key("Vaults", namespace)
+        yield from _sessions_with(cache, namespace, name)
     elif resource == MODEL_PROVIDERS and _is_changed(manifest, before):
         yield Key("Providers", namespace)
         yield from providers_changed(cache, namespace)
+
+
+def _keys_of_session(session: Manifest) -> Iterator[Key]:
+    yield Key("Session", session["metadata"]["namespace"], session["metadata"]["name"])
+    if session["spec"].get("vaultRefs"):
+        yield Key("Vaults", session["metadata"]["namespace"])
 
 
 def _keys_of_child(manifest: Manifest, before: Manifest | None, cache: Cache) -> Iterator[Key]:
@@ -69,6 +79,8 @@ def _keys_of_child(manifest: Manifest, before: Manifest | None, cache: Cache) ->
         session = (deployment["metadata"].get("labels") or {}).get(names.LABEL_SESSION) if deployment else None
     if session:
         yield Key("Session", namespace, session)
+        if has_vaults(cache, namespace, session):
+            yield Key("Vaults", namespace)
     if names.LABEL_POOL in labels or names.LABEL_POOL in ((before or manifest)["metadata"].get("labels") or {}):
         yield Key("Pools", namespace)
 
@@ -79,6 +91,18 @@ def providers_changed(cache: Cache, namespace: str) -> Iterator[Key]:
         yield Key("Agent", namespace, name)
     for name in cache.names_in(SESSIONS, namespace):
         yield Key("Session", namespace, name)
+
+
+def has_vaults(cache: Cache, namespace: str, session: str) -> bool:
+    """Tell whether a Session names vaults."""
+    known = cache.get(SESSIONS, namespace, session)
+    return bool(known and known["spec"].get("vaultRefs"))
+
+
+def _sessions_with(cache: Cache, namespace: str, vault: str) -> Iterator[Key]:
+    for session in cache.in_namespace(SESSIONS, namespace):
+        if any(reference["name"] == vault for reference in session["spec"].get("vaultRefs") or ()):
+            yield Key("Session", namespace, session["metadata"]["name"])
 
 
 def _is_changed(manifest: Manifest, before: Manifest | None) -> bool:

@@ -10,10 +10,11 @@ from managed_agents.kube.resources import (
     NETWORK_POLICIES,
     PODS,
     SESSIONS,
+    VAULTS,
     Resource,
 )
 
-CATALOG = (AGENTS, ENVIRONMENTS, MODEL_PROVIDERS)
+CATALOG = (AGENTS, ENVIRONMENTS, MODEL_PROVIDERS, VAULTS)
 """Low-count kinds: native kopf handlers, and the cache for references."""
 
 CHILDREN = (DEPLOYMENTS, PODS, CLAIMS)

@@ -53,7 +53,8 @@ async def live_fully(operated: World) -> None:
     mounts = [{"mountPath": "/data", "configMapRef": {"name": "reference"}}]
     operated.kube.create(kind_of("configmaps"), "team-a", {"metadata": {"name": "reference"}, "data": {}})
     await operated.catalog(sandbox={"workspace": {"size": "1Gi"}, "mounts": mounts})
-    operated.session("repair", "Hello.")
+    operated.create("vaults", "team", {})
+    operated.session("repair", "Hello.", vaultRefs=[{"name": "team"}])
     await operated.settle()
     turn = await operated.turn(ends=False)
     await turn.ask_sandbox()

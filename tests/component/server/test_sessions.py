@@ -177,7 +177,6 @@ async def test_mcp_servers_are_accepted_and_change_with_their_toolsets(
 @pytest.mark.parametrize(
     ("change", "field", "code"),
     [
-        ({"vault_ids": ["vlt_1"]}, "vault_ids", None),
         ({"resources": [{"type": "memory_store", "memory_store_id": "memstore_1"}]}, "resources.0.type", None),
         ({"resources": [{"type": "file", "file_id": "file_none"}]}, "resources.0.file_id", None),
         (

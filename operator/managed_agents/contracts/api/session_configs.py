@@ -4,7 +4,7 @@ The server makes it when a session comes in by the API, the operator when it see
 second changes nothing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from managed_agents.contracts import names
@@ -27,8 +27,9 @@ def session_config(
     snapshot: Mapping[str, Any],
     environment: Mapping[str, Any],
     model_provider: Mapping[str, Any],
+    vault_ids: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Render the config of a Session. The three others are in API form; `snapshot` is the Agent's pinned version."""
+    """Render the config of a Session. All but the Session are in API form; `snapshot` is the Agent's pinned version."""
     metadata = session["metadata"]
     return {
         "id": session_id,
@@ -40,7 +41,7 @@ def session_config(
         **spec_config(session["spec"], uid=metadata["uid"], created_at=metadata["creationTimestamp"]),
         "agent": with_overrides(snapshot, session["spec"].get("agentOverrides")),
         "environment": dict(environment),
-        "vault_ids": [],
+        "vault_ids": list(vault_ids),
         "model_provider": dict(model_provider),
     }
 

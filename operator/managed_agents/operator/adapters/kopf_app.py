@@ -18,7 +18,7 @@ import orjson
 from managed_agents.contracts import names
 from managed_agents.contracts.errors import ConflictError, RejectedError, RetryableError
 from managed_agents.kube.access import KubeAccess
-from managed_agents.kube.resources import AGENTS, ENVIRONMENTS, MODEL_PROVIDERS, Resource
+from managed_agents.kube.resources import AGENTS, ENVIRONMENTS, MODEL_PROVIDERS, VAULTS, Resource
 from managed_agents.operator.controller import Controller
 from managed_agents.operator.feed import Feed
 from managed_agents.operator.keys import Key
@@ -95,6 +95,7 @@ def register(registry: kopf.OperatorRegistry, feed: Feed, controller: Controller
     _register_catalog(registry, controller, AGENTS, lambda namespace, name: Key("Agent", namespace, name))
     _register_catalog(registry, controller, ENVIRONMENTS, lambda namespace, name: Key("Environment", namespace, name))
     _register_catalog(registry, controller, MODEL_PROVIDERS, lambda namespace, _: Key("Providers", namespace))
+    _register_catalog(registry, controller, VAULTS, lambda namespace, _: Key("Vaults", namespace))
 
 
 def _register_login(registry: kopf.OperatorRegistry, access: KubeAccess) -> None:

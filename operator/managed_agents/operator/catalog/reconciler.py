@@ -4,7 +4,6 @@ Thin: read, ask the pure core, apply. Called by kopf's handlers and, when a refe
 """
 
 from collections.abc import Iterable
-from datetime import datetime
 
 from managed_agents.contracts import names
 from managed_agents.contracts.api import conditions
@@ -27,7 +26,6 @@ from managed_agents.kube.resources import (
     Manifest,
     Resource,
 )
-from managed_agents.operator.actions import Announce, WriteStatus
 from managed_agents.operator.apply import ClusterEffects
 from managed_agents.operator.cache import Cache
 from managed_agents.operator.catalog.environments import not_supported_message
@@ -40,11 +38,11 @@ from managed_agents.operator.catalog.providers import (
     providers_secret_for,
     read_key,
 )
-from managed_agents.operator.conditions import Condition, paused_status, render
+from managed_agents.operator.catalog.status import CatalogStatus, not_ready, valid
+from managed_agents.operator.conditions import Condition
 from managed_agents.operator.packages.reconciler import PackagesReconciler
 from managed_agents.operator.packages.spec import STATUS_DIGEST
 from managed_agents.operator.pools.standing import Standing
-from managed_agents.operator.sessions.model import Memory, condition_of, is_paused
 
 SECRETS_POLL_SECONDS = 20.0
 """A rotated key reaches the proxies within 60 s (guarantee F23) without the right to watch Secrets."""
@@ -73,12 +71,12 @@ class CatalogReconciler:
         self._cache = cache
         self._cluster = cluster
         self._packages = packages
-        self._clock = clock
+        self._status = CatalogStatus(cluster, clock)
 
     async def agent(self, namespace: str, name: str) -> None:
         """Keep each version of an Agent, and say whether its model is served."""
         agent = await self._live(AGENTS, namespace, name)
-        if agent is None or await self._paused(AGENTS, agent):
+        if agent is None or await self._status.paused(AGENTS, agent):
             return
         versioned = await self._version(agent)
         if versioned is None:
@@ -86,17 +84,17 @@ class CatalogReconciler:
         agent, version = versioned
         providers = self._cache.in_namespace(MODEL_PROVIDERS, namespace)
         status = {"id": agent_id_of(agent), "version": version}
-        await self._write(AGENTS, agent, status, _agent_condition(agent, providers))
+        await self._status.write(AGENTS, agent, status, _agent_condition(agent, providers))
 
     async def environment(self, namespace: str, name: str) -> float | None:
         """See to an Environment's packages and say whether it can be used; returns when to look again."""
         environment = await self._live(ENVIRONMENTS, namespace, name)
-        if environment is None or await self._paused(ENVIRONMENTS, environment):
+        if environment is None or await self._status.paused(ENVIRONMENTS, environment):
             return None
         status: dict[str, object] = {"id": environment_id_of(environment)}
         if fields := unsupported_environment(environment):
-            await self._write(
-                ENVIRONMENTS, environment, status, _ready(conditions.NOT_SUPPORTED, not_supported_message(fields))
+            await self._status.write(
+                ENVIRONMENTS, environment, status, not_ready(conditions.NOT_SUPPORTED, not_supported_message(fields))
             )
             return None
         finding = await self._packages.see_to(environment)
@@ -104,8 +102,8 @@ class CatalogReconciler:
             status[STATUS_DIGEST] = finding.digest
         if (warm := self._standing.status_of(namespace, name)) is not None:
             status["warm"] = warm
-        ready = _valid() if finding.reason is None else _ready(finding.reason, finding.message)
-        await self._write(ENVIRONMENTS, environment, status, ready)
+        ready = valid() if finding.reason is None else not_ready(finding.reason, finding.message)
+        await self._status.write(ENVIRONMENTS, environment, status, ready)
         return finding.requeue_after
 
     async def providers(self, namespace: str) -> float | None:
@@ -115,11 +113,11 @@ class CatalogReconciler:
         readings = [(provider, await self._reading(provider)) for provider in live]
         denied = await self._keep_secret(namespace, readings)
         for provider, reading in readings:
-            if await self._paused(MODEL_PROVIDERS, provider):
+            if await self._status.paused(MODEL_PROVIDERS, provider):
                 continue
             problem = reading.problem or (access_denied(provider).problem if denied else None)
-            ready = _ready(problem.reason, problem.message) if problem else _valid()
-            await self._write(MODEL_PROVIDERS, provider, {}, ready)
+            ready = not_ready(problem.reason, problem.message) if problem else valid()
+            await self._status.write(MODEL_PROVIDERS, provider, {}, ready)
         return SECRETS_POLL_SECONDS if live else None
 
     async def _version(self, agent: Manifest) -> tuple[Manifest, int] | None:
@@ -194,55 +192,20 @@ class CatalogReconciler:
         self._cache.put(resource, manifest)
         return None if manifest["metadata"].get("deletionTimestamp") else manifest
 
-    async def _paused(self, resource: Resource, owner: Manifest) -> bool:
-        """Tell whether an object is paused, and say so in a condition beside the ones it has."""
-        if not is_paused(owner):
-            return False
-        known = condition_of(owner, conditions.RECONCILING) or {}
-        generation = int(owner["metadata"]["generation"])
-        if (known.get("reason"), known.get("observedGeneration")) != (conditions.PAUSED, generation):
-            status = paused_status(owner, self._clock.now())
-            await self._cluster.run(WriteStatus(resource=resource, owner=owner, status=status), Memory())
-        return True
-
-    async def _write(self, resource: Resource, owner: Manifest, status: dict[str, object], ready: Condition) -> None:
-        """Write a status if it differs, and tell a new reason."""
-        now: datetime = self._clock.now()
-        conditions_ = render([ready], owner, int(owner["metadata"]["generation"]), now)
-        wanted = status | {"conditions": conditions_}
-        before = condition_of(owner, conditions.READY) or {}
-        if (owner.get("status") or {}) == wanted:
-            return
-        await self._cluster.run(WriteStatus(resource=resource, owner=owner, status=wanted), Memory())
-        if (before.get("status"), before.get("reason")) != (conditions_[0]["status"], conditions_[0]["reason"]):
-            fingerprint = f"{owner['metadata']['generation']}/{ready.message}"
-            told = Announce(
-                resource=resource, owner=owner, reason=ready.reason, message=ready.message, fingerprint=fingerprint
-            )
-            await self._cluster.run(told, Memory())
-
 
 def _agent_condition(agent: Manifest, providers: list[Manifest]) -> Condition:
     snapshot = snapshot_for(agent, 0)
     fields = unsupported_agent(snapshot)
     if fields:
-        return _ready(conditions.NOT_SUPPORTED, not_supported_message(fields))
+        return not_ready(conditions.NOT_SUPPORTED, not_supported_message(fields))
     problem = next(problems(snapshot["tools"], snapshot["mcp_servers"]), None)
     if problem is not None:
-        return _ready(conditions.MCP_SERVERS_INVALID, str(problem))
+        return not_ready(conditions.MCP_SERVERS_INVALID, str(problem))
     provider = choose_provider(providers, agent["spec"]["model"]["id"])
     if isinstance(provider, ProviderProblem):
-        return _ready(provider.reason, provider.message)
+        return not_ready(provider.reason, provider.message)
     text = f'ModelProvider "{provider["metadata"]["name"]}" serves model "{agent["spec"]["model"]["id"]}"'
     return Condition(kind=conditions.READY, is_true=True, reason=conditions.MODEL_SERVED, message=text)
-
-
-def _ready(reason: str, message: str) -> Condition:
-    return Condition(kind=conditions.READY, is_true=False, reason=reason, message=message)
-
-
-def _valid() -> Condition:
-    return Condition(kind=conditions.READY, is_true=True, reason=conditions.VALID, message="valid and usable")
 
 
 def _is_ours(manifest: Manifest) -> bool:

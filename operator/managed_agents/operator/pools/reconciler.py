@@ -149,7 +149,7 @@ class PoolsReconciler:
         )
         groups = (*decision.groups, *((action,) for action in withdrawals(members, offered)))
         is_refused = await self._apply(namespace, groups)
-        pod = Requests.of_pod(harness_pod_spec(pool.image, self._settings))
+        pod = Requests.of_pod(harness_pod_spec(pool.name, pool.image, self._settings))
         counts = Counts(wanted=decision.wanted, ready=decision.ready, requests=pod.times(decision.wanted))
         self._standing.note(namespace, map(_name_of, pool.environments), "harness", counts)
         return REFUSED_RETRY_SECONDS if is_refused else size.recheck_seconds

@@ -13,6 +13,7 @@ from managed_agents.contracts.api.mcp_servers import problems
 from managed_agents.contracts.api.model_providers import ProviderProblem, choose_provider, provider_config
 from managed_agents.contracts.api.session_configs import session_config, with_overrides
 from managed_agents.contracts.api.session_resources import unsupported_resources
+from managed_agents.contracts.api.vaults import vault_id_of
 from managed_agents.kube.resources import Manifest
 from managed_agents.operator.catalog.environments import not_supported_message
 from managed_agents.operator.catalog.environments import unsupported_fields as unsupported_environment
@@ -34,7 +35,7 @@ class Refusal:
 class Admission:
     """The Session's configuration in API form, as the server and the harness know it.
 
-    None where the server keeps the one it has: a session outlives its Agent by its snapshot (design §3).
+    None where the server keeps the one it has: a session outlives its Vaults, and its Agent by its snapshot.
     """
 
     config: dict[str, Any] | None
@@ -59,18 +60,15 @@ def pinned_version(session: Manifest, agent: Manifest) -> int | None:
 
 def admit(observed: Observed) -> Admission | Refusal:
     """Check the references in the order in which a user would mend them."""
-    return _own(observed) or _agent(observed) or _environment(observed) or _provider(observed)
+    refusal = _own(observed) or _agent(observed) or _environment(observed) or _vaults(observed)
+    return refusal or _provider(observed)
 
 
 def _own(observed: Observed) -> Refusal | None:
     if observed.namespace == observed.settings.system_namespace:
         text = f'namespace "{observed.namespace}" holds the operator and never Sessions; use another namespace'
         return Refusal(reason=conditions.SYSTEM_NAMESPACE_REFUSED, message=text)
-    spec = observed.session["spec"]
-    fields = (
-        *(("spec.vaultRefs",) if spec.get("vaultRefs") else ()),
-        *unsupported_resources(spec.get("resources") or []),
-    )
+    fields = unsupported_resources(observed.session["spec"].get("resources") or [])
     if fields:
         return Refusal(reason=conditions.NOT_SUPPORTED, message=not_supported_message(fields))
     return None
@@ -128,6 +126,19 @@ def _environment(observed: Observed) -> Refusal | None:
     return None
 
 
+def _vaults(observed: Observed) -> Refusal | None:
+    """Refuse a new session that names no Vault or an archived one; one that runs goes on without it."""
+    if observed.summary is not None:
+        return None
+    for index, (name, vault) in enumerate(observed.catalog.vaults):
+        if vault is None:
+            return _missing(conditions.VAULT_NOT_FOUND, f"vaultRefs[{index}]", "Vault", name, observed.namespace)
+        if vault["spec"].get("archived"):
+            text = f'spec.vaultRefs[{index}].name: Vault "{name}" is archived and takes no new sessions; use another'
+            return Refusal(reason=conditions.ARCHIVED, message=text)
+    return None
+
+
 def packages_refusal(environment: Manifest, settings: SessionSettings) -> Refusal | None:
     """Say what an Environment's packages wait for, in the words of its own condition; None where they are there."""
     if is_installed(environment, settings):
@@ -146,7 +157,8 @@ _OF_PACKAGES = (conditions.PACKAGES_PENDING, conditions.PACKAGES_FAILED)
 
 def _provider(observed: Observed) -> Admission | Refusal:
     snapshot, environment = observed.catalog.snapshot, observed.catalog.environment
-    if snapshot is None or environment is None:
+    vaults = [vault for _, vault in observed.catalog.vaults if vault is not None]
+    if snapshot is None or environment is None or len(vaults) < len(observed.catalog.vaults):
         return Admission(config=None)
     model_id = str(with_overrides(snapshot, observed.session["spec"].get("agentOverrides"))["model"]["id"])
     provider = choose_provider(observed.catalog.providers, model_id)
@@ -159,6 +171,7 @@ def _provider(observed: Observed) -> Admission | Refusal:
             snapshot=snapshot,
             environment=environment_config(environment),
             model_provider=provider_config(provider, model_id),
+            vault_ids=[vault_id_of(vault) for vault in vaults],
         )
     )
 

@@ -1,6 +1,7 @@
 """The harness Deployment of a Session, or of a pool: one replica of the harness and its proxy as a native sidecar.
 
-Pure. The proxy alone mounts what is secret: the projected token and the providers' keys (design §2.3).
+Pure. The proxy alone mounts what is secret: the projected token, the providers' keys, the session's credentials
+(design §2.3).
 """
 
 from typing import Any
@@ -33,6 +34,7 @@ _TOKEN_DIRECTORY = ports.SERVER_TOKEN_PATH.rpartition("/")[0]
 _TOKEN_FILE = ports.SERVER_TOKEN_PATH.rpartition("/")[2]
 _PROVIDERS_DIRECTORY = ports.PROVIDERS_PATH.rpartition("/")[0]
 _SEARCH_KEY_DIRECTORY, _, _SEARCH_KEY = ports.WEB_SEARCH_KEY_PATH.rpartition("/")
+_VAULT_DIRECTORY = ports.VAULT_CREDENTIALS_PATH.rpartition("/")[0]
 
 
 def harness_deployment_for(session: Manifest, environment: Manifest | None, settings: SessionSettings) -> Manifest:
@@ -43,7 +45,7 @@ def harness_deployment_for(session: Manifest, environment: Manifest | None, sett
         names.LABEL_SESSION_UID: metadata["labels"][names.LABEL_SESSION_UID],
         names.LABEL_COMPONENT: names.COMPONENT_HARNESS,
     }
-    return _deployment(metadata, selected, harness_pod_spec(harness_image_of(environment), settings))
+    return _deployment(metadata, selected, harness_pod_spec(name, harness_image_of(environment), settings))
 
 
 def warm_deployment_for(
@@ -52,7 +54,7 @@ def warm_deployment_for(
     """Build a Deployment of a pool. Its Pods carry no session's label: a replacement gets them as the first one did."""
     labels = warm_labels_for(pool, names.COMPONENT_HARNESS) | {names.LABEL_HARNESS: name}
     metadata = {"name": name, "namespace": namespace, "labels": labels, "ownerReferences": owners}
-    return _deployment(metadata, {names.LABEL_HARNESS: name}, harness_pod_spec(image, settings))
+    return _deployment(metadata, {names.LABEL_HARNESS: name}, harness_pod_spec(name, image, settings))
 
 
 def _deployment(metadata: dict[str, Any], selected: dict[str, str], pod_spec: dict[str, Any]) -> Manifest:
@@ -78,7 +80,8 @@ def template_hash(pod_spec: dict[str, Any]) -> str:
 def is_outdated(deployment: Manifest, image: str, settings: SessionSettings) -> bool:
     """Tell whether an operator of today would make a Deployment's Pod otherwise."""
     existing = (deployment["metadata"].get("annotations") or {}).get(ANNOTATION_TEMPLATE)
-    return bool(existing != template_hash(harness_pod_spec(image, settings)))
+    name = str(deployment["metadata"]["name"])
+    return bool(existing != template_hash(harness_pod_spec(name, image, settings)))
 
 
 def is_warm_made(deployment: Manifest) -> bool:
@@ -103,8 +106,12 @@ def _programs(spec: dict[str, Any]) -> list[tuple[Any, ...]]:
     ] + [(spec.get("serviceAccountName"), bool(spec.get("ephemeralContainers")))]
 
 
-def harness_pod_spec(image: str, settings: SessionSettings) -> dict[str, Any]:
-    """Build what runs in a harness Pod; an empty image stands for the operator's. It names no session."""
+def harness_pod_spec(deployment: str, image: str, settings: SessionSettings) -> dict[str, Any]:
+    """Build what runs in a harness Pod; an empty image stands for the operator's. It names no session.
+
+    The Secret with the credentials of the session's vaults has the Deployment's name, which is known before any session
+    is: a Pod that waits in a pool finds there what its session has.
+    """
     return {
         "serviceAccountName": names.HARNESS_SERVICE_ACCOUNT,
         "automountServiceAccountToken": False,
@@ -134,6 +141,7 @@ def harness_pod_spec(image: str, settings: SessionSettings) -> dict[str, Any]:
                 "secret": {"secretName": names.PROVIDERS_SECRET, "optional": True, "defaultMode": 0o440},
             },
             *_search_key_volumes(settings),
+            {"name": "vault", "secret": {"secretName": deployment, "optional": True, "defaultMode": 0o440}},
             {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}},
         ],
         "tolerations": node_tolerations(30),
@@ -192,6 +200,7 @@ def _proxy(settings: SessionSettings) -> dict[str, Any]:
             {"name": "server-token", "mountPath": _TOKEN_DIRECTORY, "readOnly": True},
             {"name": "providers", "mountPath": _PROVIDERS_DIRECTORY, "readOnly": True},
             *([search_key] if _needs_search_key(settings) else []),
+            {"name": "vault", "mountPath": _VAULT_DIRECTORY, "readOnly": True},
         ],
     }
 

@@ -32,6 +32,8 @@ class Catalog:
     environment: Manifest | None = None
     providers: tuple[Manifest, ...] = ()
     missing_config_maps: tuple[str, ...] = ()
+    vaults: tuple[tuple[str, Manifest | None], ...] = ()
+    """By name, in the order of `spec.vaultRefs`; None for one that is not there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,7 @@ from managed_agents.kube.resources import (
     MODEL_PROVIDERS,
     PODS,
     REVISIONS,
+    VAULTS,
     Manifest,
     Resource,
 )
@@ -139,7 +140,18 @@ class Observer:
             environment=environment,
             providers=tuple(providers),
             missing_config_maps=await self._missing_mounts(namespace, environment) if needs_mounts else (),
+            vaults=await self._vaults(namespace, spec.get("vaultRefs") or (), is_new=is_new),
         )
+
+    async def _vaults(
+        self, namespace: str, references: Sequence[Mapping[str, str]], *, is_new: bool
+    ) -> tuple[tuple[str, Manifest | None], ...]:
+        found = []
+        for reference in references:
+            vault = await self._referenced(VAULTS, namespace, reference["name"], is_new=is_new)
+            is_there = vault is not None and not vault["metadata"].get("deletionTimestamp")
+            found.append((reference["name"], vault if is_there else None))
+        return tuple(found)
 
     async def _agent(self, session: Manifest, *, is_new: bool) -> Manifest | None:
         namespace, reference = session["metadata"]["namespace"], session["spec"]["agentRef"]

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from managed_agents.contracts.api.vaults import VAULTS_MAX
 from managed_agents.server.bodies.agents import System
 from managed_agents.server.bodies.fields import Metadata, MetadataPatch, ModelInput, Skills
 from managed_agents.server.bodies.tools import McpServers, Tools
@@ -140,7 +141,7 @@ class SessionCreate(Body):
     title: Title | None = None
     metadata: Metadata | None = None
     resources: Annotated[list[Resource], Field(max_length=RESOURCES_MAX)] | None = None
-    vault_ids: Annotated[list[ObjectId], Field(max_length=50)] | None = None
+    vault_ids: Annotated[list[ObjectId], Field(max_length=VAULTS_MAX)] | None = None
     initial_events: Annotated[list[Any], Field(max_length=INITIAL_EVENTS_MAX)] | None = None
     budget: Budget | None = None
 

@@ -32,7 +32,6 @@ from managed_agents.server.services.session_parts import (
     initial_events_of,
     initial_paths,
     overrides_of,
-    refuse_vaults,
     require_priced,
     resources_of,
 )
@@ -85,7 +84,6 @@ class SessionCreator:
     async def _draft(
         self, namespace: str, body: SessionCreate, sender: Mapping[str, Any], reply: ReplyKey | None
     ) -> Draft:
-        refuse_vaults(body.vault_ids)
         events = initial_events_of(body.initial_events or ())
         agent = await self.references.agent(namespace, body.agent)
         environment_name, environment = self.references.environment(namespace, body.environment_id)
@@ -95,7 +93,8 @@ class SessionCreator:
         provider = self.references.model_provider(namespace, shown["model"]["id"])
         if body.budget is not None:
             require_priced(provider, shown["model"]["id"])
-        spec = _spec_of(body, overrides)
+        vaults = self.references.vaults(namespace, body.vault_ids or ())
+        spec = _spec_of(body, overrides) | ({"vaultRefs": [{"name": name} for name, _ in vaults]} if vaults else {})
         await self.references.require_files(namespace, spec.get("resources") or [])
         await self.references.require_event_files(namespace, events, initial_paths(events))
         version = int(agent.snapshot["version"])
@@ -108,6 +107,7 @@ class SessionCreator:
             snapshot=agent.snapshot,
             environment=environment,
             model_provider=provider,
+            vault_ids=[vault_id for _, vault_id in vaults],
         )
         return Draft(
             namespace=namespace,

@@ -135,12 +135,6 @@ def initial_paths(events: Sequence[Mapping[str, Any]]) -> list[str]:
     return [f"initial_events.{index}" for index in range(len(events))]
 
 
-def refuse_vaults(vault_ids: Sequence[str] | None) -> None:
-    """Refuse what is not built. Raises: RejectedError."""
-    if vault_ids:
-        raise _not_supported("vault_ids", "a vault")
-
-
 def _not_supported(field: str, what: str) -> RejectedError:
     text = f"{field}: {what} is not supported by this server yet; leave it out"
     return RejectedError(text, reason="NotSupported", field=field)

@@ -1,4 +1,4 @@
-"""What a new session refers to, found in its namespace: agent and version, environment, model provider, files."""
+"""What a new session refers to, found in its namespace: agent and version, environment, vaults, provider, files."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -60,6 +60,25 @@ class SessionReferences:
             text = "environment_id: sessions in a self_hosted environment are not supported by this server yet"
             raise RejectedError(text, reason="NotSupported", field="environment_id")
         return environment["metadata"]["name"], config
+
+    def vaults(self, namespace: str, vault_ids: Sequence[str]) -> list[tuple[str, str]]:
+        """Return the name and the id of each vault, in order.
+
+        Raises: NotFoundError; RejectedError for one that is archived or named twice.
+        """
+        found = []
+        for index, vault_id in enumerate(vault_ids):
+            field = f"vault_ids.{index}"
+            vault = self._found(self._objects.vaults.find(vault_id), namespace)
+            if vault is None:
+                self._objects.vaults.require_synced()
+                raise NotFoundError(f"vault {vault_id} not found")
+            if vault["spec"].get("archived"):
+                raise RejectedError(f"{field}: {vault_id} is archived and takes no new sessions", field=field)
+            if vault_id in vault_ids[:index]:
+                raise RejectedError(f"{field}: repeats vault_ids.{vault_ids.index(vault_id)}", field=field)
+            found.append((str(vault["metadata"]["name"]), vault_id))
+        return found
 
     def model_provider(self, namespace: str, model_id: str) -> dict[str, Any]:
         """Return what a session knows of its model's provider. Raises: RejectedError where none can be chosen."""
