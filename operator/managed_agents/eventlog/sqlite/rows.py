@@ -1,10 +1,10 @@
 """Rows to values and back, each with a checksum that every read verifies (F3)."""
 
-import zlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import orjson
+from isal.isal_zlib import crc32  # zlib's, by the instructions made for it: ten times as fast
 
 from managed_agents.eventlog.errors import DamagedError
 from managed_agents.eventlog.projection import VERSION, Folded, Projection
@@ -24,8 +24,8 @@ def key_for(sid: int, position: int) -> int:
 def checksum(event: LoggedEvent) -> int:
     """Return the checksum of all that a record holds; `events_from` verifies it."""
     _, position, event_id, event_type, epoch, at, body, private = event
-    found = zlib.crc32(f"{position}\n{event_id}\n{event_type}\n{epoch}\n{at}\n".encode() + body)
-    return found if private is None else zlib.crc32(private, found)
+    found = crc32(f"{position}\n{event_id}\n{event_type}\n{epoch}\n{at}\n".encode() + body)
+    return found if private is None else crc32(private, found)
 
 
 def row_for(sid: int, event: LoggedEvent) -> EventRow:
@@ -47,7 +47,7 @@ def events_from(session: str, rows: Iterable[Sequence[Any]], *, bytes_max: int =
     Raises: DamagedError when a checksum fails.
     """
     events: list[LoggedEvent] = []
-    add, new, crc32, size = events.append, tuple.__new__, zlib.crc32, 0
+    add, new, size = events.append, tuple.__new__, 0
     for key, event_id, event_type, epoch, at, body, private, stored in rows:
         position = key & _POSITIONS
         try:
@@ -86,7 +86,7 @@ def projection_row(sid: int, projection: Projection) -> tuple[int, int, int, byt
     message = projection.last_message
     stored = projection._replace(last_message=None if message is None else {"position": message["position"]})
     encoded = orjson.dumps(stored._asdict(), default=dict)
-    return (sid, projection.head, VERSION, encoded, zlib.crc32(encoded))
+    return (sid, projection.head, VERSION, encoded, crc32(encoded))
 
 
 def projection_from(row: Sequence[Any] | None) -> Projection | None:
@@ -97,7 +97,7 @@ def projection_from(row: Sequence[Any] | None) -> Projection | None:
     if row is None:
         return None
     head, version, encoded, stored = row
-    if version != VERSION or not isinstance(encoded, bytes) or zlib.crc32(encoded) != stored:
+    if version != VERSION or not isinstance(encoded, bytes) or crc32(encoded) != stored:
         return None
     values = orjson.loads(encoded)
     projection = Projection(**{**values, "required": tuple(values["required"])})
