@@ -12,6 +12,7 @@ from bench import gate, log, results, runner
 from bench.figures import figures_of
 from bench.registry import PEERS, STAGES, chosen
 from bench.report.page import lines_of, write
+from bench.soak import run as soak
 from bench.stage import Order, Stage
 from bench.stats import table
 from bench.streams import run as streams
@@ -109,6 +110,7 @@ COMMANDS: Mapping[str, Command] = {
     "peers": _peers,
     "streams": _streams,
     "log": _log,
+    "soak": soak.main,
 }
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""A steady load for minutes or hours, and what every process of ours grows by meanwhile (bench B22)."""
