@@ -10,7 +10,7 @@ from bench.figures import P99_SAMPLES_MIN, Figure
 from bench.stats import Estimate
 
 WORSE_MAX = 1.10
-UNJUDGED = frozenset({"ms", "s", "cpu-ms", "mCPU", "µs an event", "ms an object", "sessions"})
+UNJUDGED = frozenset({"ms", "s", "cpu-ms", "mCPU", "µs an event", "µs a step", "ms an object", "sessions"})
 """Units of lines without a floor that say more of the machine than of us, or of which more is better."""
 
 Recorded = Mapping[str, Mapping[str, Mapping[str, float]]]

@@ -7,6 +7,7 @@ from bench.peers.steps import STAGE as P1
 from bench.rows.b01_create import STAGE as B1
 from bench.rows.b02_create_object import STAGE as B2
 from bench.rows.b03_first_token import STAGE as B3
+from bench.rows.b04_steps import STAGE as B4
 from bench.rows.b05_b06_log import B5, B6
 from bench.rows.b07_b09_streams import B7, B8, B9
 from bench.rows.b11_tool_round_trip import STAGE as B11
@@ -23,9 +24,9 @@ from bench.rows.b25_admission import STAGE as B25
 from bench.rows.coupling import STAGE as C1
 from bench.stage import Stage
 
-# B4 (steps) and B22 (soak) come with their own modules; B10 and B24 with credentials, B15 and B23 with durability.
+# B22 (soak) comes with its own module; B10 and B24 with credentials, B15 and B23 with durability.
 _ROWS = (
-    *(B1, B2, B3, B5, B6, B7, B8, B9),
+    *(B1, B2, B3, B4, B5, B6, B7, B8, B9),
     *(B11, B12, B13, B14, B16, B17, B18, B19, B20, B21, B25),
     C1,
 )

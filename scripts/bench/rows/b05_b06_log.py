@@ -14,7 +14,8 @@ async def _appends(order: Order) -> Samples:
     for sample in _samples(rows):
         yield sample
     for rate in rates:
-        yield Sample(case=f"{_short(rate.name)}, each", value=1e6 / rate.per_second, unit="µs an event")
+        yield Sample(case=_short(rate.name), value=1e6 / rate.per_second, unit="µs an event")
+        yield Sample(case=f"{_short(rate.name)}, CPU", value=rate.cpu, unit="µs an event")
 
 
 async def _reads(order: Order) -> Samples:
