@@ -73,7 +73,7 @@ class World:
                     total[component] = total.get(component, Usage()).plus(used)
         return total
 
-    async def blank(self, component: str, count: int, *, seconds: float = 120) -> None:
+    async def blank(self, component: str, count: int, *, seconds: float = 240) -> None:
         """Wait until so many Pods of a component are ready that no session has. Raises: TimeoutError."""
         labels = f"app.kubernetes.io/component={component},managedagents.dev/pool,!managedagents.dev/session"
 
