@@ -59,14 +59,14 @@ def test_a_search_provider_s_key_is_mounted_in_the_proxy_alone() -> None:
         container["name"]: [mount["name"] for mount in container["volumeMounts"]]
         for container in (*spec["initContainers"], *spec["containers"])
     }
-    assert mounts == {"proxy": ["server-token", "providers", "web-search"], "harness": ["tmp"]}
+    assert mounts == {"proxy": ["server-token", "providers", "web-search", "vault"], "harness": ["tmp"]}
     assert "env" not in spec["containers"][0]
 
 
 @requirement("web-search-cost")
 def test_a_back_end_without_a_key_mounts_none_and_its_price_reaches_the_harness() -> None:
     spec = _spec(parse(["--web-search", SEARXNG]).session)
-    assert [volume["name"] for volume in spec["volumes"]] == ["server-token", "providers", "tmp"]
+    assert [volume["name"] for volume in spec["volumes"]] == ["server-token", "providers", "vault", "tmp"]
     assert spec["initContainers"][0]["args"][-2:] == ["--web-search", SEARXNG]
     assert spec["containers"][0]["env"] == [{"name": "MANAGED_AGENTS_THOUSAND_WEB_SEARCHES_PRICE", "value": "2.5"}]
     assert "--web-search" not in _proxy(parse([]).session)["args"]
