@@ -115,7 +115,7 @@ def test_the_proxy_alone_finds_what_the_vaults_hold(namespace: Namespace, sessio
         assert CANARY not in (read_in_container(sandbox, container, "environ") or "")
 
 
-@requirement("vault-credentials", "A35")
+@requirement("vault-credentials")
 def test_no_secret_of_a_vault_is_written_anywhere_else(
     namespace: Namespace, session: tuple[str, str, list[str]]
 ) -> None:

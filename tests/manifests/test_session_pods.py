@@ -79,7 +79,7 @@ def test_harness_is_restricted_and_only_its_proxy_mounts_what_is_secret(plane: C
         for container in containers
         if secret & {mount["name"] for mount in container.get("volumeMounts", [])}
     }
-    assert (len(secret), mounting) == (2, {"proxy"})
+    assert (len(secret), mounting) == (3, {"proxy"})
 
 
 @requirement("A33")

@@ -127,12 +127,6 @@ def build(
         for namespace, name in cache.known(SESSIONS):
             queue.add(Key("Session", namespace, name))
 
-    def add_heard(key: Key) -> None:
-        """A warm harness that a session got needs the session's credentials at once, adopted or not."""
-        queue.add(key)
-        if has_vaults(cache, key.namespace, key.name):
-            queue.add(Key("Vaults", key.namespace))
-
     def forget() -> None:
         ground.cluster.forget_namespaces()
         vaults.forget()
@@ -146,13 +140,24 @@ def build(
         feed=feed,
         controller=controller,
         sessions=sessions,
-        watch=ServerWatch(ground.server, summaries, add=add_heard, on_resync=retell_server),
+        watch=ServerWatch(ground.server, summaries, add=_heard(queue, cache), on_resync=retell_server),
         sweeper=Sweeper(ground.kube, cache, feed, interval_seconds=settings.sweep_seconds, on_sweep=forget),
         leadership=Leadership(ground.kube, clock, namespace=settings.namespace, identity=settings.identity),
         metrics=metrics,
         packages=packages,
         sandboxes=sandboxes,
     )
+
+
+def _heard(queue: WorkQueue[Key], cache: Cache) -> Callable[[Key], None]:
+    """Return what takes the server's news: a warm harness needs its session's credentials at once, adopted or not."""
+
+    def add(key: Key) -> None:
+        queue.add(key)
+        if has_vaults(cache, key.namespace, key.name):
+            queue.add(Key("Vaults", key.namespace))
+
+    return add
 
 
 def _ground(

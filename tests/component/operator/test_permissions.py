@@ -23,8 +23,8 @@ ONLY_IN_A_RACE = frozenset(
 )
 """Read after a write that found the name taken or the object changed (tried in test_faults.py)."""
 
-IMPLIED_BY_LIST = frozenset({("managedagents.dev", "modelproviders", "get")})
-"""Who may list may read; one rule for our four kinds stays readable."""
+IMPLIED_BY_LIST = frozenset(("managedagents.dev", kind, "get") for kind in ("modelproviders", "vaults"))
+"""Who may list may read; one rule for our kinds stays readable."""
 
 
 async def install_packages(operated: World) -> None:

@@ -71,7 +71,7 @@ def test_tools_start_beside_the_supervisor_and_wait_for_the_runner_that_it_bring
 def test_only_the_proxy_mounts_token_and_keys() -> None:
     spec = harness()["spec"]["template"]["spec"]
     secret = {volume["name"] for volume in spec["volumes"] if "secret" in volume or "projected" in volume}
-    assert secret == {"server-token", "providers"}
+    assert secret == {"server-token", "providers", "vault"}
     holders = {
         container["name"]
         for container in containers(spec)
@@ -80,6 +80,8 @@ def test_only_the_proxy_mounts_token_and_keys() -> None:
     assert holders == {"proxy"}
     [providers] = [volume["secret"] for volume in spec["volumes"] if volume["name"] == "providers"]
     assert providers["optional"] is True
+    [vault] = [volume["secret"] for volume in spec["volumes"] if volume["name"] == "vault"]
+    assert (vault["secretName"], vault["optional"]) == (harness()["metadata"]["name"], True)
     assert not any(container.get("env") or container.get("envFrom") for container in containers(spec))
 
 
