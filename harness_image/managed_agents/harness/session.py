@@ -40,7 +40,7 @@ class Session:
     @property
     def has_sandbox(self) -> bool:
         """Tell whether the session may have a sandbox of ours: it has a tool that runs there."""
-        return bool(self.toolset.policies) and not self.self_hosted
+        return bool(self.toolset.policies.keys() - set(WEB_TOOLS)) and not self.self_hosted
 
     def runs_in_sandbox(self, tool: str) -> bool:
         """Tell whether a call of this tool runs in the sandbox as soon as the model has made it."""

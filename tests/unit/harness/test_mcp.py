@@ -110,6 +110,7 @@ def test_the_model_is_told_only_of_tools_that_the_messages_api_takes() -> None:
     listed = [
         _tool("union", oneOf=[{}], properties={"a": {"oneOf": [{}]}}),
         _tool("bad", properties={"a b": {}}),
+        _tool("large", properties={"a": {"description": "x" * 70_000}}),
         McpTool(name="text", description="", input_schema={"type": "string"}),
         McpTool(name="plain", description="", input_schema={}),
         *(_tool(f"t{index}") for index in range(300)),

@@ -29,12 +29,13 @@ class McpTool:
 
 
 class McpClient:
-    """One server. Not safe for concurrent connecting; calls may run beside each other."""
+    """One server, one connection. Calls and lists may run beside each other."""
 
     def __init__(self, *transports: Callable[[], Transport]) -> None:
         """Each makes a transport, with nothing sent by it; a server that does not speak one is tried by the next."""
         self._transports = transports
         self._transport: Transport | None = None
+        self._connecting = asyncio.Lock()
         self._last_id = 0
         self._calls: dict[str, int] = {}
 
@@ -68,12 +69,13 @@ class McpClient:
 
     async def connect(self) -> Transport:
         """Return the connection, made if there is none. Raises: McpError."""
-        if self._transport is not None:
-            return self._transport
-        for make in self._transports[:-1]:
-            with suppress(McpOldTransportError):
-                return await self._connected(make())
-        return await self._connected(self._transports[-1]())
+        async with self._connecting:
+            if self._transport is not None:
+                return self._transport
+            for make in self._transports[:-1]:
+                with suppress(McpOldTransportError):
+                    return await self._connected(make())
+            return await self._connected(self._transports[-1]())
 
     def forget(self) -> None:
         """Drop the connection without a word: the server has, or may have, forgotten it."""

@@ -101,16 +101,18 @@ class McpServers:
                 await asyncio.gather(task, return_exceptions=True)
             if task.cancelled() or task.exception() is not None:
                 self._offered.pop(name, None)
+                self._client(name).forget()
             else:
                 self._offered[name] = task.result()
 
     async def _listed(self, name: str) -> McpFailure | None:
         try:
             self._offered[name] = await self._list(name)
-        except McpAuthenticationError as error:
-            return _failure(name, causes.MCP_AUTHENTICATION, error.message)
         except McpError as error:
-            return _failure(name, causes.MCP_CONNECTION, error.message)
+            self._client(name).forget()
+            is_refused = isinstance(error, McpAuthenticationError)
+            cause = causes.MCP_AUTHENTICATION if is_refused else causes.MCP_CONNECTION
+            return _failure(name, cause, error.message)
         return None
 
     async def _list(self, name: str) -> tuple[McpTool, ...]:
@@ -118,12 +120,8 @@ class McpServers:
         try:
             async with asyncio.timeout(seconds):
                 return await self._client(name).tools()
-        except TimeoutError:
-            self._client(name).forget()
+        except TimeoutError:  # the connection stays: a call may be running on it
             raise McpNotReachedError(f"the server did not answer within {seconds:g} s") from None
-        except McpError:
-            self._client(name).forget()
-            raise
 
     def _client(self, name: str) -> McpClient:
         return self._clients.setdefault(name, self._client_for(name))

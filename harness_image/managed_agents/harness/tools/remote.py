@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
+
 from managed_agents.harness.mcp.client import McpTool
 from managed_agents.harness.mcp.names import model_name
 
@@ -12,6 +14,12 @@ MCP_TOOLSET = "mcp_toolset"
 
 REMOTE_TOOLS_MAX = 256
 """Tools over all servers that the model is told about (API reference §14)."""
+
+DESCRIPTION_CHARACTERS_MAX = 16_384
+"""As of a custom tool; a longer one is cut."""
+
+SCHEMA_BYTES_MAX = 64 * 1024
+"""A tool with a larger schema is left out: every request would carry it."""
 
 _PROPERTY = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z")
 _UNIONS = ("oneOf", "anyOf", "allOf")
@@ -46,7 +54,8 @@ def _enabled(toolset: Mapping[str, Any], tools: Sequence[McpTool]) -> Iterator[R
         schema = _schema_for(tool.input_schema)
         if schema is not None and setting(config, default, "enabled", absent=True):
             name, policy = model_name(server, tool.name), policy_of(config, default, absent="always_ask")
-            described = {"description": tool.description} if tool.description else {}
+            text = tool.description[:DESCRIPTION_CHARACTERS_MAX]
+            described = {"description": text} if text.strip() else {}
             definition = {"name": name, **described, "input_schema": schema}
             yield RemoteTool(server=server, name=tool.name, policy=policy, definition=definition)
 
@@ -62,6 +71,8 @@ def _schema_for(schema: Mapping[str, Any]) -> dict[str, Any] | None:
     if properties is not None and not isinstance(properties, dict):
         return None
     if not all(_PROPERTY.match(name) for name in properties or ()):
+        return None
+    if len(orjson.dumps(schema)) > SCHEMA_BYTES_MAX:
         return None
     return {"type": "object", **{key: value for key, value in schema.items() if key not in _UNIONS}}
 
