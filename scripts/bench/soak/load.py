@@ -47,7 +47,7 @@ async def live(
         turn, started = turn + 1, time.monotonic()
         try:
             async with asyncio.timeout(TURN_SECONDS_MAX):
-                reason = await _turn(client, session, turn)
+                reason = await take_turn(client, session, turn)
         except (AnthropicError, TimeoutError, OSError) as failure:
             reason = f"{type(failure).__name__}: {failure}"[:500]
         tally.milliseconds.append((time.monotonic() - started) * 1000)
@@ -58,7 +58,7 @@ async def live(
         await asyncio.sleep(due - time.monotonic())
 
 
-async def _turn(client: AsyncAnthropic, session: str, turn: int) -> str | None:
+async def take_turn(client: AsyncAnthropic, session: str, turn: int) -> str | None:
     """Run one turn; return what was wrong with it."""
     tool = {"tool": "bash", "input": {"command": f"echo turn {turn}"}}
     text = script(tool, {"text": "said {{last_tool_result}}"})
