@@ -46,10 +46,8 @@ async def served(world: World, *vaults: str) -> str:
     return deployment
 
 
-@requirement("vault-credentials")
-async def test_proxy_gets_what_the_vaults_hold_in_their_order(operated: World) -> None:
-    await operated.catalog()
-    keep(operated, "keys", token=f"{CANARY}\n", access="a", refresh="r", client="c", value="v")
+def every_kind() -> list[dict[str, Any]]:
+    """Return credentials with all their fields, but the bearer's."""
 
     def at(key: str) -> dict[str, Any]:
         return {"secretKeyRef": {"name": "keys", "key": key}}
@@ -60,8 +58,14 @@ async def test_proxy_gets_what_the_vaults_hold_in_their_order(operated: World) -
     oauth |= {"expiresAt": "2099-01-31T12:00:00Z", "refresh": refresh | {"tokenEndpointAuth": client}}
     variable = {"type": "environment_variable", "secretName": "KEY", "secretValue": at("value")}
     variable |= {"networking": {"type": "limited", "allowedHosts": ["a.example"]}}
-    first = [{"name": "tracker", "auth": oauth}, {"name": "key", "auth": variable}]
-    one = operated.create("vaults", "one", {"credentials": first})
+    return [{"name": "tracker", "auth": oauth}, {"name": "key", "auth": variable}]
+
+
+@requirement("vault-credentials")
+async def test_proxy_gets_what_the_vaults_hold_in_their_order(operated: World) -> None:
+    await operated.catalog()
+    keep(operated, "keys", token=f"{CANARY}\n", access="a", refresh="r", client="c", value="v")
+    one = operated.create("vaults", "one", {"credentials": every_kind()})
     keep(operated, "other", token="second")
     other = operated.create("vaults", "other", {"credentials": [bearer("wiki", "keys")]})
     operated.create("vaults", "last", {"credentials": [bearer("wiki", "other"), bearer("more", "other", "more")]})
