@@ -1,7 +1,7 @@
 """The session's log as its one writer knows it: folded without gap, extended as events are written and arrive."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from managed_agents.contracts.errors import HeadMismatchError
@@ -91,6 +91,17 @@ class SessionLog:
         while self._early:  # an event of somebody else lies before ours and has not arrived yet
             await self._read()
         return True
+
+    async def walk(self, after: int) -> AsyncIterator[Event]:
+        """Yield the events after a position as they were logged, up to the head that is known now."""
+        head = self.state.head
+        while after < head:
+            found = await self._platform.get_events(self.session, after=after, limit=SLICE_EVENTS)
+            if not found.events:
+                raise ConnectionError(f"the log of {self.session} ends at {found.head}, behind what was acknowledged")
+            for event in found.events:
+                yield event
+            after = found.events[-1]["position"]
 
     async def _read(self) -> None:
         found = await self._platform.get_events(self.session, after=self.state.head, limit=SLICE_EVENTS)

@@ -40,6 +40,7 @@ from managed_agents.harness.tools.early import EarlyHand
 from managed_agents.harness.tools.hand import Hand, error_result
 from managed_agents.harness.tools.hands import Hands
 from managed_agents.harness.tools.repositories import RepositoryFailure, RepositoryHand
+from managed_agents.harness.tools.url_sources import SourcedHand
 from managed_agents.harness.tools.web import ConfigOf
 
 WebHandFor = Callable[[ConfigOf], Hand]
@@ -71,7 +72,7 @@ class Loop:
             report=self._report,
             turn=lambda: self._log.state.turn_opened_at,
         )
-        web = web_hand_for(lambda tool: self._brief.session.toolset.web.get(tool, {}))
+        web = SourcedHand(web_hand_for(self._web_config), self._web_config, log.walk)
         self._hands = Hands(sandbox=self._prepared, web=web, server=self._server, stopwatch=log.stopwatch)
         self._settings, self._servers, self._new_id = settings, servers, new_id
         self._policy = policy_for(settings.compaction_policy, fill=settings.compaction_fill)
@@ -182,6 +183,9 @@ class Loop:
         if config != self._config:
             self._brief = self._brief_for(config)
         self._config = self._latest if config == self._latest else config
+
+    def _web_config(self, tool: str) -> Mapping[str, Any]:
+        return self._brief.session.toolset.web.get(tool, {})
 
     def _brief_for(self, config: Mapping[str, Any]) -> Brief:
         session = session_for(config, self._settings)

@@ -10,6 +10,8 @@ from support.requirements import requirement
 from support.server import TestServer
 
 FETCH: dict[str, Any] = {"name": "web_fetch", "allowed_domains": ["docs.example.com"], "max_content_tokens": 2000}
+ONLY = {"type": "only", "tools": [{"type": "tool_reference", "name": "web_search"}]}
+SOURCES = ("user_input", "client_tool_results", "server_tool_results")
 SEARCH: dict[str, Any] = {"name": "web_search", "blocked_domains": ["example.org/private"]}
 
 
@@ -23,11 +25,18 @@ async def test_a_session_takes_web_tools_with_their_domains(
     server: TestServer, client: anthropic.AsyncAnthropic, shelf: Shelf
 ) -> None:
     session = await client.beta.sessions.create(
-        agent=overridden(shelf, FETCH, SEARCH), environment_id=shelf.environment
+        agent=overridden(shelf, {**FETCH, "url_sources": {"server_tool_results": ONLY}}, SEARCH),
+        environment_id=shelf.environment,
     )
     shown: Any = session.to_dict(mode="json")
     fetch, search = shown["agent"]["tools"][0]["configs"]
     assert fetch.items() >= {**FETCH, "type": "web_fetch", "enabled": True, "blocked_domains": None}.items()
+    everything = {"type": "all"}
+    assert fetch["url_sources"] == {
+        "user_input": everything,
+        "client_tool_results": everything,
+        "server_tool_results": ONLY,
+    }
     assert search.items() >= {**SEARCH, "type": "web_search", "enabled": True, "allowed_domains": None}.items()
     (manifest,) = server.kube.list("sessions")
     (toolset,) = manifest["spec"]["agentOverrides"]["tools"]
@@ -43,10 +52,10 @@ async def test_a_session_takes_web_tools_with_their_domains(
         ({**FETCH, "allowed_domains": ["a.com/docs"]}, "allowed_domains: entry 0: a path is not supported"),
         ({**SEARCH, "allowed_domains": ["a.com"]}, "allowed_domains and blocked_domains exclude each other"),
         ({**SEARCH, "blocked_domains": []}, "blocked_domains"),
-        ({**FETCH, "url_sources": {"user_input": "all"}}, r"configs\[0\]\.urlSources"),
+        ({**FETCH, "url_sources": dict.fromkeys(SOURCES, "none")}, "at least one source must not be none"),
     ],
 )
-async def test_wrong_domains_and_what_is_not_built_are_refused_with_their_place(
+async def test_wrong_domains_and_sources_are_refused_with_their_place(
     client: anthropic.AsyncAnthropic, shelf: Shelf, config: dict[str, Any], problem: str
 ) -> None:
     with pytest.raises(anthropic.BadRequestError, match=problem):

@@ -104,17 +104,14 @@ def test_a_version_is_made_for_each_change_and_for_nothing_else() -> None:
     assert second["metadata"]["name"] != first["metadata"]["name"]
 
 
-def test_what_is_not_built_is_named_where_it_is_enabled() -> None:
-    sources = {"userInput": {"type": "all"}}
+def test_what_is_not_built_is_named() -> None:
     configs: list[dict[str, Any]] = [
-        {"name": "web_fetch", "urlSources": sources},
+        {"name": "web_fetch", "urlSources": {"userInput": {"type": "all"}}, "allowedDomains": ["example.com"]},
         {"name": "web_search"},
-        {"name": "bash"},
+        {"name": "bash", "permissionPolicy": {"type": "auto"}},
     ]
     tool = {"type": "agent_toolset_20260401", "configs": configs}
-    found = unsupported_fields(snapshot_for(agent(tools=[tool]), 0))
-    assert found == ("spec.tools[0].configs[0].urlSources",)
-    plain = {**tool, "configs": [{"name": "web_fetch", "allowedDomains": ["example.com"]}]}
-    assert unsupported_fields(snapshot_for(agent(tools=[plain]), 0)) == ()
-    off = {**tool, "configs": [{**config, "enabled": False} for config in configs]}
-    assert unsupported_fields(snapshot_for(agent(tools=[off]), 0)) == ()
+    assert unsupported_fields(snapshot_for(agent(tools=[tool]), 0)) == (
+        "spec.tools[0].configs[2].permissionPolicy (auto)",
+    )
+    assert unsupported_fields(snapshot_for(agent(tools=[{**tool, "configs": configs[:2]}]), 0)) == ()

@@ -124,8 +124,6 @@ def _unsupported_configs(tool: Mapping[str, Any], path: str) -> list[str]:
     if _is_auto(tool.get("default_config")):
         found.append(f"{path}.defaultConfig.permissionPolicy (auto)")
     for position, config in enumerate(tool.get("configs") or ()):
-        if config.get("url_sources") is not None and config.get("enabled") is True:
-            found.append(f"{path}.configs[{position}].urlSources")
         if _is_auto(config):
             found.append(f"{path}.configs[{position}].permissionPolicy (auto)")
     return found
