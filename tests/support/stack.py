@@ -17,6 +17,7 @@ from aiohttp import web
 from yarl import URL
 
 from managed_agents.contracts.egress import EgressRules
+from managed_agents.contracts.web_search import WebSearchSettings
 from managed_agents.harness.settings import Settings
 from managed_agents.harness.worker import run_worker
 from managed_agents.proxy.app import Ports
@@ -207,5 +208,6 @@ def _proxy_settings(folder: Path, server_url: str, model_url: str) -> ProxySetti
         model_port=0,
         mcp_port=0,
         credentials_file=folder / "credentials.json",
+        web_search=WebSearchSettings(backend="searxng", endpoint=model_url),
         pacing=Pacing(bound_seconds=1.0, connect_seconds=0.5, state_wait_seconds=0.1, pause_seconds=0.02),
     )

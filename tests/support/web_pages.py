@@ -105,6 +105,7 @@ async def web_bench(folder: Path, rules: EgressRules, **settings: Any) -> AsyncI
         session_port=0,
         hand_port=0,
         model_port=0,
+        mcp_port=0,
         egress=rules,
         **settings,
     )
