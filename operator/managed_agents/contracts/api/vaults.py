@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from managed_agents.contracts import ids, names
 from managed_agents.contracts.api.casing import to_snake
@@ -25,7 +24,6 @@ LABEL_VAULT = f"{names.GROUP}/vault"
 """On such a Secret, with the Vault's name: admission lets the server write no other one."""
 
 _SECRETS = frozenset({"token", "access_token", "refresh_token", "client_secret", "secret_value"})
-_DEFAULT_PORTS = {"http": 80, "https": 443}
 _EVERYWHERE = {"header": True, "body": True}
 
 
@@ -80,19 +78,6 @@ def secret_references(auth: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...]
         elif isinstance(value, Mapping):
             for path, reference in secret_references(value):
                 yield (key, *path), reference
-
-
-def normal_url(url: str) -> str:
-    """Return an MCP server's URL in the form in which two are compared (API reference §11).
-
-    Scheme and host are in lower case, the default port and trailing slashes are gone. Raises: ValueError.
-    """
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    host = f"[{host}]" if ":" in host else host
-    port = "" if parts.port in (None, _DEFAULT_PORTS.get(parts.scheme)) else f":{parts.port}"
-    query = f"?{parts.query}" if parts.query else ""
-    return f"{parts.scheme}://{host}{port}{parts.path.rstrip('/')}{query}"
 
 
 def _without_secrets(value: Mapping[str, Any]) -> dict[str, Any]:

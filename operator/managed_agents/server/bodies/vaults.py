@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, SecretStr
 
-from managed_agents.contracts.api.vaults import normal_url
+from managed_agents.contracts.api.mcp_servers import normalised
 from managed_agents.contracts.clock import parse_rfc3339
 from managed_agents.server.bodies.environments import host_problem
 from managed_agents.server.bodies.fields import Metadata, MetadataPatch
@@ -35,7 +35,7 @@ def _is_header_text(secret: SecretStr) -> SecretStr:
 
 def _normal(url: str) -> str:
     try:
-        return normal_url(url)
+        return normalised(url)
     except ValueError as problem:
         raise ValueError(f"is no URL: {problem}") from None
 
