@@ -12,9 +12,10 @@ from bench.world.world import World
 NOISE_SECONDS = 40
 NOISES = {
     "CPU burn": "for n in 1 2 3 4; do timeout {seconds} bash -c 'while :; do :; done' & done; wait",
+    "1 GB of output, over and over": "timeout {seconds} bash -c 'while :; do head -c 1000000000 /dev/zero; done'; true",
     "fork bomb": "timeout {seconds} bash -c 'f() {{ f | f & }}; f; sleep {seconds}'; true",
-    "1 GB of output": "timeout {seconds} head -c 1000000000 /dev/zero | tr '\\0' x",
 }
+"""The bomb is last: what escapes its end goes with the sandbox."""
 TURNS, CALLS = 60, 60
 PER_SECOND = 4.0
 RISE_SECONDS = 1.5
