@@ -24,7 +24,7 @@ from bench.rows.b25_admission import STAGE as B25
 from bench.rows.coupling import STAGE as C1
 from bench.stage import Stage
 
-# B22 (soak) comes with its own module; B10 and B24 with credentials, B15 and B23 with durability.
+# B22 is `python -m bench soak`; B10 and B24 with credentials, B15 and B23 with durability.
 _ROWS = (
     *(B1, B2, B3, B4, B5, B6, B7, B8, B9),
     *(B11, B12, B13, B14, B16, B17, B18, B19, B20, B21, B25),
