@@ -59,17 +59,20 @@ async def live(
 
 
 async def take_turn(client: AsyncAnthropic, session: str, turn: int) -> str | None:
-    """Run one turn; return what was wrong with it."""
+    """Run one turn; return what was wrong with it.
+
+    A compaction in its middle takes the script out of the conversation, so what the model says at the end is its own.
+    """
     tool = {"tool": "bash", "input": {"command": f"echo turn {turn}"}}
     text = script(tool, {"text": "said {{last_tool_result}}"})
-    said: list[str] = []
+    told: list[str] = []
     async with await client.beta.sessions.events.stream(session) as stream:
         message = {"type": "user.message", "content": [{"type": "text", "text": text}]}
         await client.beta.sessions.events.send(session, events=[message])  # type: ignore[list-item] # a plain dict
         async for event in stream:
-            if event.type == "agent.message":
-                said += [block.text for block in event.content if block.type == "text"]
+            if event.type in ("agent.message", "agent.tool_result"):
+                told += [block.text.strip() for block in event.content or [] if block.type == "text"]
             elif event.type == "session.status_idle":
-                is_right = event.stop_reason.type == "end_turn" and said[-1:] == [f"said turn {turn}"]
-                return None if is_right else f"ended with {event.stop_reason.type} after {said[-1:]}"
+                is_right = event.stop_reason.type == "end_turn" and len(told) == 2 and told[0] == f"turn {turn}"
+                return None if is_right else f"ended with {event.stop_reason.type} after {told}"
     return "the stream ended before the turn"

@@ -11,7 +11,7 @@ from support.stack import stack_running
 
 TURNS = 12
 WINDOW_TOKENS = 1_500
-"""Full after some five turns."""
+"""Full after a few turns: compactions come between turns and in the middle of one."""
 
 
 @pytest.mark.slow
