@@ -41,9 +41,9 @@ def keys_for(resource: Resource, manifest: Manifest, before: Manifest | None, ca
     """Yield what an object's event concerns: itself, its Session, and those that refer to it."""
     namespace, name = manifest["metadata"]["namespace"], manifest["metadata"]["name"]
     if resource == SESSIONS:
-        yield from _keys_of_session(manifest)
+        yield from _keys_of_session(manifest, before)
     elif resource in CHILDREN:
-        yield from _keys_of_child(manifest, before, cache)
+        yield from _keys_of_child(resource, manifest, before, cache)
         if before is None and resource == PODS:
             yield Key("Namespace", namespace)
     elif resource == NETWORK_POLICIES:
@@ -63,13 +63,13 @@ def keys_for(resource: Resource, manifest: Manifest, before: Manifest | None, ca
         yield from providers_changed(cache, namespace)
 
 
-def _keys_of_session(session: Manifest) -> Iterator[Key]:
+def _keys_of_session(session: Manifest, before: Manifest | None) -> Iterator[Key]:
     yield Key("Session", session["metadata"]["namespace"], session["metadata"]["name"])
-    if session["spec"].get("vaultRefs"):
+    if session["spec"].get("vaultRefs") and _is_changed(session, before):
         yield Key("Vaults", session["metadata"]["namespace"])
 
 
-def _keys_of_child(manifest: Manifest, before: Manifest | None, cache: Cache) -> Iterator[Key]:
+def _keys_of_child(resource: Resource, manifest: Manifest, before: Manifest | None, cache: Cache) -> Iterator[Key]:
     """Yield a child's Session; of what is in a pool, or was until now, the pools; of a replacement Pod, both."""
     namespace = manifest["metadata"]["namespace"]
     labels = manifest["metadata"].get("labels") or {}
@@ -79,7 +79,7 @@ def _keys_of_child(manifest: Manifest, before: Manifest | None, cache: Cache) ->
         session = (deployment["metadata"].get("labels") or {}).get(names.LABEL_SESSION) if deployment else None
     if session:
         yield Key("Session", namespace, session)
-        if has_vaults(cache, namespace, session):
+        if (resource == DEPLOYMENTS or before is None) and has_vaults(cache, namespace, session):
             yield Key("Vaults", namespace)
     if names.LABEL_POOL in labels or names.LABEL_POOL in ((before or manifest)["metadata"].get("labels") or {}):
         yield Key("Pools", namespace)

@@ -219,6 +219,16 @@ async def test_a_namespace_without_the_right_to_store_secrets_is_told_so(
     assert "credentials" not in stored(server)["spec"]
 
 
+async def test_a_credential_that_is_refused_leaves_no_secret(
+    server: TestServer, client: anthropic.AsyncAnthropic
+) -> None:
+    vault = await client.beta.vaults.create(display_name="keys")
+    server.kubernetes.api.fail("patch", "vaults", ApiError(422, "Invalid", "spec: too large"))
+    with pytest.raises(anthropic.BadRequestError, match="too large"):
+        await client.beta.vaults.credentials.create(vault.id, auth=_any(BEARER))
+    assert held(server) == {}
+
+
 @requirement("A25", "A30")
 @pytest.mark.parametrize(
     ("auth", "message"),

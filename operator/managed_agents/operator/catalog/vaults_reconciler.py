@@ -90,8 +90,8 @@ class VaultsReconciler:
                     await self._cluster.apply_uncached(SECRETS, secret)
                 except ForbiddenError:
                     return True
-                await self._nudge(deployment, digest[:12])
             written[name] = digest
+            await self._nudge(deployment, digest[:12])
         self._written[namespace] = written
         return False
 
@@ -112,8 +112,10 @@ class VaultsReconciler:
                     yield session, deployment
 
     async def _nudge(self, deployment: Manifest, digest: str) -> None:
+        """Mark each Pod once for each content: one may have mounted the volume just before the Secret was there."""
         for pod in self._pods_of(deployment):
-            if not pod["metadata"].get("deletionTimestamp"):
+            marked = (pod["metadata"].get("annotations") or {}).get(ANNOTATION_CREDENTIALS)
+            if marked != digest and not pod["metadata"].get("deletionTimestamp"):
                 await self._cluster.annotate(PODS, pod, {ANNOTATION_CREDENTIALS: digest})
 
     def _pods_of(self, deployment: Manifest) -> list[Manifest]:

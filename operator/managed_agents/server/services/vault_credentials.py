@@ -7,7 +7,7 @@ from typing import Any
 
 from managed_agents.contracts.api.vaults import credential_id_for, shown_auth, vault_id_of
 from managed_agents.contracts.clock import Clock, rfc3339
-from managed_agents.contracts.errors import ManagedAgentsError
+from managed_agents.contracts.errors import ManagedAgentsError, RetryableError
 from managed_agents.kube.resources import Manifest
 from managed_agents.server.bodies.vaults import CredentialCreate, CredentialUpdate
 from managed_agents.server.services.agents import updated_at
@@ -68,6 +68,8 @@ class VaultCredentials:
             await self._secrets.write(newest, made.secrets)
             try:
                 changed = await self.objects.vaults.change(newest, decide)
+            except RetryableError:  # it may have been stored all the same, and would lack its secrets
+                raise
             except ManagedAgentsError:
                 await self._secrets.purge(newest, made.secrets)
                 raise
@@ -117,7 +119,9 @@ class VaultCredentials:
             newest = await self.objects.vaults.live(vault)
             before = entry_of(newest, credential_id)
             changed = await self.objects.vaults.change(newest, decide)
-            if is_held_by(before["auth"], secret_name_for(newest)) or before["name"] in times_of(newest):
+            if is_held_by(before["auth"], secret_name_for(newest)) or "created" in times_of(newest).get(
+                before["name"], {}
+            ):
                 await self._secrets.purge(newest, _keys_of(before["name"]))
         return view(changed, entry_of(changed, credential_id))
 

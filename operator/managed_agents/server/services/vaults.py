@@ -26,6 +26,7 @@ from managed_agents.server.services.vault_rules import (
     require_active,
     secret_name_for,
     stripped,
+    times_of,
 )
 from managed_agents.server.services.vault_secrets import VaultSecrets
 
@@ -80,7 +81,7 @@ class Vaults:
         async with self.objects.locks.holding(lock_of(vault)):
             held = holds_secrets(vault)
             archived = await self.objects.vaults.change(vault, decide)
-            if held or _was_ours(archived):
+            if held or any("created" in times for times in times_of(archived).values()):  # or it failed half way before
                 await VaultSecrets(kube=self.objects.kube).purge_all(archived)
         return view(archived)
 
@@ -122,9 +123,3 @@ def holds_secrets(vault: Manifest) -> bool:
 def lock_of(vault: Manifest) -> str:
     """Name the lock under which the credentials of a Vault change."""
     return f"vaults/{vault['metadata']['uid']}"
-
-
-def _was_ours(vault: Manifest) -> bool:
-    """Tell whether the API made a Vault: an archive of it that failed half way has more to do."""
-    annotations = vault["metadata"].get("annotations") or {}
-    return all(annotations.get(key) == value for key, value in ORIGIN.items())
