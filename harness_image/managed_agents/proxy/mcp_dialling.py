@@ -2,17 +2,15 @@
 
 import socket
 from dataclasses import replace
-from ipaddress import ip_address
 
 from aiohttp import AddrInfoType, ClientSession, DummyCookieJar, TCPConnector
-from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from managed_agents.contracts.egress import EgressRules
-from managed_agents.proxy.egress import Resolve
 from managed_agents.proxy.egress_hosts import MalformedHostError, shown, target_from
-from managed_agents.proxy.egress_rules import Decision, Networking, address_is_open, decide
+from managed_agents.proxy.egress_rules import Decision, Networking, decide
 from managed_agents.proxy.errors import RefusedError
+from managed_agents.proxy.judging_resolver import JudgingResolver, Resolve
 
 KEEPALIVE_SECONDS = 30.0
 """How long an unused connection is kept; a call often follows another within seconds."""
@@ -41,7 +39,7 @@ def client_for(rules: EgressRules, resolve: Resolve) -> ClientSession:
         limit=0,
         keepalive_timeout=KEEPALIVE_SECONDS,
         use_dns_cache=False,
-        resolver=_JudgingResolver(rules, resolve),
+        resolver=JudgingResolver(rules, resolve, _closed),
         socket_factory=_socket_that_notices,
     )
     return ClientSession(
@@ -52,44 +50,6 @@ def client_for(rules: EgressRules, resolve: Resolve) -> ClientSession:
     )
 
 
-class _JudgingResolver(AbstractResolver):
-    """Answers with the open addresses of a name only. Addresses in URLs never come here: `judged` has seen them."""
-
-    def __init__(self, rules: EgressRules, resolve: Resolve) -> None:
-        self._rules = rules
-        self._resolve = resolve
-
-    async def resolve(
-        self,
-        host: str,
-        port: int = 0,
-        family: socket.AddressFamily = socket.AF_INET,  # noqa: ARG002 - any will do
-    ) -> list[ResolveResult]:
-        """Return where to connect. Raises: OSError on an unknown name; RefusedError, 403, where all is closed."""
-        try:
-            texts = await self._resolve(host, port)
-        except UnicodeError as problem:
-            raise OSError(str(problem)) from None
-        found = [ip_address(text) for text in texts]
-        opened = [address for address in found if address_is_open(address, host, self._rules)]
-        if not opened:
-            raise _refused(host, Decision(is_allowed=False, reason="internal_address"))
-        return [
-            ResolveResult(
-                hostname=host,
-                host=str(address),
-                port=port,
-                family=socket.AF_INET if address.version == 4 else socket.AF_INET6,
-                proto=socket.IPPROTO_TCP,
-                flags=socket.AI_NUMERICHOST,
-            )
-            for address in opened
-        ]
-
-    async def close(self) -> None:
-        """Hold nothing."""
-
-
 _WORDS = {
     "internal_address": "has no public address; an administrator can allow it (docs/egress.md)",
     "internal_name": "is a name inside the cluster or its network; an administrator can allow it (docs/egress.md)",
@@ -97,6 +57,10 @@ _WORDS = {
     "not_allowed": "is not allowed by this environment; set networking.allow_mcp_servers, or add it to "
     "networking.allowed_hosts",
 }
+
+
+def _closed(host: str) -> RefusedError:
+    return _refused(host, Decision(is_allowed=False, reason="internal_address"))
 
 
 def _refused(host: str, decision: Decision) -> RefusedError:

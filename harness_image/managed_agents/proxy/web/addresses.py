@@ -5,17 +5,14 @@ it returned and to nothing else, so that a name that changes its mind in between
 """
 
 import re
-import socket
-from collections.abc import Awaitable, Callable, Sequence
-from ipaddress import ip_address
 
 from aiohttp import TCPConnector
-from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from managed_agents.contracts.egress import EgressRules
 from managed_agents.proxy.egress_hosts import MalformedHostError, Target, target_from
-from managed_agents.proxy.egress_rules import Networking, Reason, address_is_open, decide
+from managed_agents.proxy.egress_rules import Networking, Reason, decide
+from managed_agents.proxy.judging_resolver import JudgingResolver, Resolve
 from managed_agents.proxy.web.domains import DomainRules
 from managed_agents.proxy.web.problems import WebProblemError
 
@@ -31,8 +28,6 @@ _REFUSALS: dict[Reason, str] = {
     "ip_address": "it is an IP address",
     "port": "this port is not open to web tools; use 80 or 443",
 }
-
-Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
 
 class ClosedAddressError(OSError):
@@ -75,46 +70,11 @@ def refused(host: str, reason: Reason) -> WebProblemError:
     return WebProblemError("url_not_allowed", f"{host} cannot be read: {_REFUSALS.get(reason, reason)}")
 
 
-class JudgingResolver(AbstractResolver):
-    """Resolves names for a connector, and returns only what may be dialled."""
-
-    def __init__(self, rules: EgressRules, resolve: Resolve) -> None:
-        self._rules = rules
-        self._resolve = resolve
-
-    async def resolve(
-        self,
-        host: str,
-        port: int = 0,
-        family: socket.AddressFamily = socket.AF_INET,  # noqa: ARG002 - the connector takes either
-    ) -> list[ResolveResult]:
-        """Return addresses to dial, in order. Raises: ClosedAddressError, other OSError."""
-        try:
-            found = [ip_address(text) for text in await self._resolve(host, port)]
-        except UnicodeError:
-            raise OSError(f"{host} is not known to the DNS") from None
-        opened = [address for address in found if address_is_open(address, host, self._rules)]
-        if not opened:
-            raise ClosedAddressError(host)
-        return [
-            ResolveResult(
-                hostname=host,
-                host=str(address),
-                port=port,
-                family=socket.AF_INET if address.version == 4 else socket.AF_INET6,
-                proto=0,
-                flags=socket.AI_NUMERICHOST,
-            )
-            for address in opened
-        ]
-
-    async def close(self) -> None:
-        """Hold nothing."""
-
-
 def guarded_connector(rules: EgressRules, resolve: Resolve) -> TCPConnector:
     """Return a connector that dials judged addresses, and keeps neither answers of the DNS nor connections."""
-    return TCPConnector(resolver=JudgingResolver(rules, resolve), use_dns_cache=False, force_close=True)
+    return TCPConnector(
+        resolver=JudgingResolver(rules, resolve, ClosedAddressError), use_dns_cache=False, force_close=True
+    )
 
 
 def _target(url: URL) -> Target:

@@ -20,9 +20,9 @@ from yarl import URL
 
 from managed_agents.contracts.egress import EgressRules
 from managed_agents.proxy.forward import reason_of
+from managed_agents.proxy.judging_resolver import Resolve
 from managed_agents.proxy.web.addresses import (
     ClosedAddressError,
-    Resolve,
     guarded_connector,
     refused,
     require_open,
