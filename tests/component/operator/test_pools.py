@@ -110,10 +110,12 @@ async def test_replacement_pod_of_an_adopted_deployment_serves_the_same_session(
 async def test_operator_killed_between_lease_and_adoption_adopts_afterwards(operated: World) -> None:
     await operated.catalog(**WARM)
     first = pool(operated)[0]
+    session = operated.session("repair")
+    await operated.settle()
+    operated.deaf = True
     async with warm_harness(operated, first) as socket:
-        session = operated.session("repair", "Make it pass.")
-        operated.deaf = True
-        await operated.settle()
+        body = {"events": [{"type": "user.message", "content": [{"type": "text", "text": "Make it pass."}]}]}
+        await operated.server.user("POST", f"/sessions/{session_id(session)}/events", body)
         await operated.server.leased(socket)
         assert first in pool(operated)
         operated.deaf = False
