@@ -23,7 +23,9 @@ from support.requirements import requirement
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(500)]
 
-FILE = "/var/run/managed-agents/vault/credentials.json"
+FILE = "/run/managed-agents/vault/credentials.json"
+"""Below /run, not /var/run: that is a link, and who reads from the node would follow it to the node's own folder."""
+
 CANARY = "canary-b81e44"
 WARM = "managedagents.dev/harness"
 
