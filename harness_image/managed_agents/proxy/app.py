@@ -1,15 +1,15 @@
 """Wires the listeners: one life cycle that owns every socket of the process."""
 
-import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from aiohttp import AddrInfoType, ClientSession, DummyCookieJar, TCPConnector, web
+from aiohttp import ClientSession, TCPConnector, web
 
 from managed_agents.contracts.clock import SystemClock
 from managed_agents.proxy.audit import Envelope, audited
 from managed_agents.proxy.bindings import Binding
+from managed_agents.proxy.connections import client_over, noticing_sockets
 from managed_agents.proxy.egress import Egress
 from managed_agents.proxy.egress_dns import Resolver
 from managed_agents.proxy.egress_networking import SessionNetworking
@@ -39,8 +39,8 @@ from managed_agents.proxy.web.tools import web_tools
 KEEPALIVE_SECONDS = 30.0
 """How long an unused connection to provider, server or supervisor is kept: a TLS handshake costs two round trips."""
 
-_DEAD_PEER = ((socket.TCP_KEEPIDLE, 4), (socket.TCP_KEEPINTVL, 2), (socket.TCP_KEEPCNT, 3))
-"""A peer whose node or Pod vanished without a packet is noticed in ten seconds, also while a tool runs in silence."""
+_NOTICING = noticing_sockets(idle_seconds=4, interval_seconds=2, probes=3)
+"""A peer that vanished is noticed in ten seconds, also while a tool runs in silence."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,25 +128,9 @@ async def _mcp(stack: AsyncExitStack, settings: Settings) -> McpListener:
 
 
 def _client() -> ClientSession:
-    """Return the one pool of connections. It keeps no cookies, adds no headers, unpacks nothing and uses no proxy."""
-    connector = TCPConnector(
-        limit=0, keepalive_timeout=KEEPALIVE_SECONDS, ttl_dns_cache=30, socket_factory=_socket_that_notices
-    )
-    return ClientSession(
-        connector=connector,
-        cookie_jar=DummyCookieJar(),
-        auto_decompress=False,
-        skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
-    )
-
-
-def _socket_that_notices(address: AddrInfoType) -> socket.socket:
-    family, kind, protocol, _, _ = address
-    made = socket.socket(family=family, type=kind, proto=protocol)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, value in _DEAD_PEER:
-        made.setsockopt(socket.IPPROTO_TCP, option, value)
-    return made
+    """Return the one pool of connections to provider, server and supervisor."""
+    connector = TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_SECONDS, ttl_dns_cache=30, socket_factory=_NOTICING)
+    return client_over(connector)
 
 
 def _app(listener: str, envelope: Envelope, routes: list[web.RouteDef]) -> web.Application:

@@ -1,12 +1,12 @@
 """May an MCP server be reached, and at which address: decided before anything is sent to it (A23)."""
 
-import socket
 from dataclasses import replace
 
-from aiohttp import AddrInfoType, ClientSession, DummyCookieJar, TCPConnector
+from aiohttp import ClientSession, TCPConnector
 from yarl import URL
 
 from managed_agents.contracts.egress import EgressRules
+from managed_agents.proxy.connections import client_over, noticing_sockets
 from managed_agents.proxy.egress_hosts import MalformedHostError, shown, target_from
 from managed_agents.proxy.egress_rules import Decision, Networking, decide
 from managed_agents.proxy.errors import RefusedError
@@ -15,8 +15,8 @@ from managed_agents.proxy.judging_resolver import JudgingResolver, Resolve
 KEEPALIVE_SECONDS = 30.0
 """How long an unused connection is kept; a call often follows another within seconds."""
 
-_DEAD_PEER = ((socket.TCP_KEEPIDLE, 20), (socket.TCP_KEEPINTVL, 5), (socket.TCP_KEEPCNT, 3))
-"""A server that vanished without a packet is noticed in half a minute, also while a tool runs in silence."""
+_NOTICING = noticing_sockets(idle_seconds=20, interval_seconds=5, probes=3)
+"""A server that vanished is noticed in half a minute, also while a tool runs in silence."""
 
 
 def judged(url: str, networking: Networking, rules: EgressRules) -> URL:
@@ -40,14 +40,9 @@ def client_for(rules: EgressRules, resolve: Resolve) -> ClientSession:
         keepalive_timeout=KEEPALIVE_SECONDS,
         use_dns_cache=False,
         resolver=JudgingResolver(rules, resolve, _closed),
-        socket_factory=_socket_that_notices,
+        socket_factory=_NOTICING,
     )
-    return ClientSession(
-        connector=connector,
-        cookie_jar=DummyCookieJar(),
-        auto_decompress=False,
-        skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
-    )
+    return client_over(connector)
 
 
 _WORDS = {
@@ -67,12 +62,3 @@ def _refused(host: str, decision: Decision) -> RefusedError:
     said = _WORDS.get(decision.reason)
     text = f"{shown(host)} {said}" if said else decision.message
     return RefusedError(403, "mcp_not_allowed", text, detail={"reason": decision.reason})
-
-
-def _socket_that_notices(address: AddrInfoType) -> socket.socket:
-    family, kind, protocol, _, _ = address
-    made = socket.socket(family=family, type=kind, proto=protocol)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, value in _DEAD_PEER:
-        made.setsockopt(socket.IPPROTO_TCP, option, value)
-    return made

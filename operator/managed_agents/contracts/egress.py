@@ -3,11 +3,12 @@
 Given to the operator as one JSON document and handed on to every proxy; docs/egress.md describes each key.
 """
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
+
+from managed_agents.contracts.settings_document import settings_document
 
 Network = IPv4Network | IPv6Network
 
@@ -46,16 +47,9 @@ _KEYS = ("ports", "allowed_hosts", "allowed_cidrs", "blocked_cidrs", "registries
 
 def parse_rules(text: str) -> EgressRules:
     """Parse the JSON document; empty text is no rules. Raises: ValueError, naming the key and what is allowed."""
-    if not text.strip():
+    document = settings_document(text, _KEYS)
+    if document is None:
         return EgressRules()
-    try:
-        document = json.loads(text)
-    except json.JSONDecodeError as problem:
-        raise ValueError(f"not JSON: {problem}") from None
-    if not isinstance(document, dict):
-        raise TypeError("a JSON object is required")
-    if unknown := sorted(set(document) - set(_KEYS)):
-        raise ValueError(f"unknown key {unknown[0]!r}; known are {', '.join(_KEYS)}")
     given = document.get("registries") or {}
     if not isinstance(given, dict) or not set(given) <= set(PACKAGE_MANAGERS):
         raise ValueError(f"registries: an object with keys of {', '.join(PACKAGE_MANAGERS)} is required")

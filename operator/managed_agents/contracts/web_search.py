@@ -1,12 +1,13 @@
 """Who answers web searches: an installation's setting, one JSON document that the operator hands to each proxy."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
+
+from managed_agents.contracts.settings_document import settings_document
 
 ENDPOINTS: Mapping[str, str] = MappingProxyType(
     {"searxng": "", "brave": "https://api.search.brave.com", "tavily": "https://api.tavily.com"}
@@ -37,16 +38,9 @@ class WebSearchSettings:
 
 def parse_web_search(text: str) -> WebSearchSettings | None:
     """Parse the JSON document; empty text is no search. Raises: ValueError, naming the key and what is allowed."""
-    if not text.strip():
+    document = settings_document(text, _KEYS)
+    if document is None:
         return None
-    try:
-        document = json.loads(text)
-    except json.JSONDecodeError as problem:
-        raise ValueError(f"not JSON: {problem}") from None
-    if not isinstance(document, dict):
-        raise TypeError("a JSON object is required")
-    if unknown := sorted(set(document) - set(_KEYS)):
-        raise ValueError(f"unknown key {unknown[0]!r}; known are {', '.join(_KEYS)}")
     backend = str(document.get("backend"))
     if backend not in ENDPOINTS:
         raise ValueError(f"backend: {backend!r} is not one of {', '.join(ENDPOINTS)}")

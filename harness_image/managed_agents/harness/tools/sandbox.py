@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import aiohttp
-import orjson
 
 from managed_agents.contracts.api.conditions import STUCK_REASONS
 from managed_agents.harness.settings import Settings
@@ -21,6 +20,7 @@ from managed_agents.harness.tools.hand import (
     Running,
     ToolResult,
 )
+from managed_agents.harness.tools.hand_calls import HandCalls, run_seconds_of
 
 _PATH = "/v1/hands/sandbox"
 
@@ -32,7 +32,7 @@ class SandboxHand:
     """The session's sandbox under one epoch: claimed by the first call that needs it, and again when it is lost."""
 
     def __init__(self, http: aiohttp.ClientSession, settings: Settings, *, session: str, epoch: int) -> None:
-        self._http = http
+        self._calls = HandCalls(http, settings.hand_url + _PATH, cancel_seconds=settings.cancel_seconds)
         self._settings = settings
         self._session = session
         self._epoch = epoch
@@ -70,20 +70,14 @@ class SandboxHand:
     async def execute(self, call: Call) -> ToolResult:
         """Run a call or join it. Raises: as the protocol says."""
         body = {"tool_use_id": call.id, "name": call.name, "input": call.input}
-        try:
-            async with asyncio.timeout(self._settings.tool_seconds_max):
-                status, answer = await self._call("POST", "/execute", body)
-        except TimeoutError:
-            await self.cancel(call.id)
-            limit = f"no answer within {self._settings.tool_seconds_max:g} s; the call was cancelled."
-            raise HandUnreachableError(message=limit) from None
+        status, answer = await self._calls.execute(body, seconds_max=self._settings.tool_seconds_max)
         if status != 200:
             raise self._failure(status, answer)
         return _result(answer)
 
     async def lookup(self, call_id: str) -> Lookup:
         """Ask the sandbox's journal. Raises: as the protocol says."""
-        status, answer = await self._call("GET", f"/calls/{call_id}")
+        status, answer = await self._calls.send("GET", f"/calls/{call_id}")
         if status == 404:
             return NeverSeen()
         if status != 200:
@@ -92,11 +86,7 @@ class SandboxHand:
 
     async def cancel(self, call_id: str) -> None:
         """Kill a call, waiting for its end up to `cancel_seconds`; what can not be reached is left to die."""
-        try:
-            async with asyncio.timeout(self._settings.cancel_seconds):
-                await self._call("POST", f"/calls/{call_id}/cancel", {})
-        except (TimeoutError, HandUnreachableError):
-            return
+        await self._calls.cancel(call_id)
 
     async def _provision_once(self) -> Mapping[str, Any]:
         body = {
@@ -106,7 +96,7 @@ class SandboxHand:
             "wait_seconds": self._settings.provision_poll_seconds,
         }
         try:
-            status, answer = await self._call("POST", "/provision", body)
+            status, answer = await self._calls.send("POST", "/provision", body)
         except HandUnreachableError as error:
             return {"state": "pending", "reason": "Unreachable", "message": error.message}
         if status >= 500 or status == 410:  # a claimed sandbox may be lost before it is bound: ask for the next
@@ -114,16 +104,6 @@ class SandboxHand:
         if status != 200:
             raise HandUnavailableError(message=_message(answer, status))
         return answer
-
-    async def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> tuple[int, dict[str, Any]]:
-        data = None if body is None else orjson.dumps(body)
-        headers = {"Content-Type": "application/json"}
-        url = f"{self._settings.hand_url}{_PATH}{path}"
-        try:
-            async with self._http.request(method, url, data=data, headers=headers) as response:
-                return response.status, orjson.loads(await response.read() or b"{}")
-        except (aiohttp.ClientError, ConnectionError, ValueError) as error:
-            raise HandUnreachableError(message=f"{type(error).__name__}: {error}") from error
 
     def _failure(self, status: int, answer: Mapping[str, Any]) -> Exception:
         """Classify a refusal: of all but these, the supervisor promises that nothing ran (docs/sandbox.md)."""
@@ -144,9 +124,9 @@ class SandboxHand:
 
 
 def _result(answer: Mapping[str, Any]) -> ToolResult:
-    run_ms = answer.get("run_ms")
-    run_seconds = run_ms / 1000 if isinstance(run_ms, int | float) else None
-    return ToolResult(content=answer["content"], is_error=bool(answer.get("is_error")), run_seconds=run_seconds)
+    return ToolResult(
+        content=answer["content"], is_error=bool(answer.get("is_error")), run_seconds=run_seconds_of(answer)
+    )
 
 
 def _message(answer: Mapping[str, Any], status: int) -> str:

@@ -3,25 +3,23 @@
 They change nothing in the world, so one generation is all there ever is: a call whose proxy has gone may run again.
 """
 
-import asyncio
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
 import aiohttp
-import orjson
 
 from managed_agents.harness.settings import Settings
 from managed_agents.harness.tools.hand import (
     Call,
     Finished,
     HandUnavailableError,
-    HandUnreachableError,
     Lookup,
     NeverSeen,
     Running,
     ToolResult,
 )
+from managed_agents.harness.tools.hand_calls import HandCalls, run_seconds_of
 
 _WEB_FETCH = {
     "name": "web_fetch",
@@ -65,7 +63,7 @@ class WebHand:
     """The proxy's web tools."""
 
     def __init__(self, http: aiohttp.ClientSession, settings: Settings, config_of: ConfigOf) -> None:
-        self._http = http
+        self._calls = HandCalls(http, settings.hand_url + _PATH, cancel_seconds=settings.cancel_seconds)
         self._settings = settings
         self._config_of = config_of
 
@@ -82,13 +80,7 @@ class WebHand:
         """Run a call or join it. Raises: HandUnavailableError, HandUnreachableError."""
         config = dict(self._config_of(call.name))
         body = {"tool_use_id": call.id, "name": call.name, "input": call.input, "config": config}
-        try:
-            async with asyncio.timeout(self._settings.web_seconds_max):
-                status, answer = await self._call("POST", "/execute", body)
-        except TimeoutError:
-            await self.cancel(call.id)
-            limit = f"no answer within {self._settings.web_seconds_max:g} s; the call was cancelled."
-            raise HandUnreachableError(message=limit) from None
+        status, answer = await self._calls.execute(body, seconds_max=self._settings.web_seconds_max)
         if status != 200:
             error = answer.get("error") or {}
             raise HandUnavailableError(message=f"{error.get('type', status)}: {error.get('message', '')}")
@@ -96,36 +88,20 @@ class WebHand:
 
     async def lookup(self, call_id: str) -> Lookup:
         """Ask the proxy's journal, which ends with the proxy. Raises: HandUnreachableError."""
-        status, answer = await self._call("GET", f"/calls/{call_id}")
+        status, answer = await self._calls.send("GET", f"/calls/{call_id}")
         if status != 200:
             return NeverSeen()
         return Running() if answer["state"] == "running" else Finished(result=_result(answer["result"]))
 
     async def cancel(self, call_id: str) -> None:
         """End a call, waiting for its end up to `cancel_seconds`."""
-        try:
-            async with asyncio.timeout(self._settings.cancel_seconds):
-                await self._call("POST", f"/calls/{call_id}/cancel", {})
-        except (TimeoutError, HandUnreachableError):
-            return
-
-    async def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> tuple[int, dict[str, Any]]:
-        data = None if body is None else orjson.dumps(body)
-        headers = {"Content-Type": "application/json"}
-        url = f"{self._settings.hand_url}{_PATH}{path}"
-        try:
-            async with self._http.request(method, url, data=data, headers=headers) as response:
-                return response.status, orjson.loads(await response.read() or b"{}")
-        except (aiohttp.ClientError, ConnectionError, ValueError) as error:
-            raise HandUnreachableError(message=f"{type(error).__name__}: {error}") from error
+        await self._calls.cancel(call_id)
 
 
 def _result(answer: Mapping[str, Any]) -> ToolResult:
-    run_ms = answer.get("run_ms")
-    run_seconds = run_ms / 1000 if isinstance(run_ms, int | float) else None
     return ToolResult(
         content=answer["content"],
         is_error=bool(answer.get("is_error")),
-        run_seconds=run_seconds,
+        run_seconds=run_seconds_of(answer),
         web_searches=int(answer.get("searches") or 0),
     )

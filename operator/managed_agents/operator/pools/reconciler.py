@@ -34,7 +34,7 @@ from managed_agents.operator.pools.harnesses import (
     withdrawals,
 )
 from managed_agents.operator.pools.quantities import Requests
-from managed_agents.operator.pools.sandboxes_reconciler import SandboxPoolsReconciler
+from managed_agents.operator.pools.sandboxes_reconciler import REFUSED_RETRY_SECONDS, SandboxPoolsReconciler
 from managed_agents.operator.pools.sizing import Bounds, Size, size_for
 from managed_agents.operator.pools.standing import Counts, Standing
 from managed_agents.operator.server_api import ServerApi
@@ -42,9 +42,6 @@ from managed_agents.operator.sessions.harness_pods import harness_pod_spec, runs
 from managed_agents.operator.sessions.model import Memory, is_paused
 from managed_agents.operator.sessions.pod_state import read_pod
 from managed_agents.operator.settings import SessionSettings
-
-REFUSED_RETRY_SECONDS = 30.0
-"""A quota or an admission policy: neither tells when it has changed its mind."""
 
 
 class PoolsReconciler:
