@@ -101,7 +101,7 @@ async def test_a_session_waits_for_packages_and_its_sandbox_has_them(operated: W
     name = await turn.ask_sandbox()
     await operated.settle()
     spec = operated.get("pods", name)["spec"]
-    (supervisor,), (tools,) = spec["initContainers"], spec["containers"]
+    supervisor, tools = spec["containers"]
     assert supervisor["args"][-2:] == ["--packages-digest", DIGEST]
     mounts = {mount["name"]: mount for mount in tools["volumeMounts"]}
     assert mounts["packages"] == {"name": "packages", "mountPath": "/opt/packages", "readOnly": True}

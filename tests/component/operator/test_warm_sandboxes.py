@@ -381,7 +381,7 @@ async def test_a_pool_waits_for_packages_and_its_pods_for_their_archive(operated
     await operated.settle()
     [record], [pod] = await records(operated), warm_pods(operated)
     assert (record["packages"], record["state"]) == (digest, "ready")
-    assert pod["spec"]["initContainers"][0]["args"][-2:] == ["--packages-digest", digest]
+    assert pod["spec"]["containers"][0]["args"][-2:] == ["--packages-digest", digest]
 
 
 async def _chunks(content: bytes) -> AsyncIterator[bytes]:

@@ -21,12 +21,13 @@ def _proxy(settings: SessionSettings) -> dict[str, Any]:
 
 def test_tools_know_their_only_way_out() -> None:
     pod = sandbox_pod_spec(ENVIRONMENT, token_sha256="0" * 64, claim="ma-claim", settings=SessionSettings())
-    variables = {item["name"]: item["value"] for item in pod["containers"][0]["env"]}
+    supervisor, tools = pod["containers"]
+    variables = {item["name"]: item["value"] for item in tools["env"]}
     relay = "http://127.0.0.1:3128"
     assert {variables[name] for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")} == {relay}
     assert variables["NO_PROXY"] == variables["no_proxy"] == "localhost,127.0.0.1,::1"
     assert variables["HOME"] == "/workspace"
-    assert "env" not in pod["initContainers"][0]
+    assert "env" not in supervisor
 
 
 def test_the_administrators_rules_reach_each_proxy() -> None:

@@ -57,9 +57,11 @@ def test_pods_pass_the_restricted_standard(spec: Manifest) -> None:
 
 def test_tools_start_beside_the_supervisor_and_wait_for_the_runner_that_it_brings(tmp_path: Path) -> None:
     spec = sandbox()["spec"]
-    assert "startupProbe" not in spec["initContainers"][0]
+    assert "initContainers" not in spec
+    supervisor, tools = spec["containers"]
+    assert "startupProbe" not in supervisor
     runner = tmp_path / "runner.pyz"
-    command = [*spec["containers"][0]["command"][:-1], str(runner)]
+    command = [*tools["command"][:-1], str(runner)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as started:
         with pytest.raises(subprocess.TimeoutExpired):
             started.wait(0.2)
@@ -97,12 +99,13 @@ def test_what_the_harness_counts_outlives_its_container() -> None:
 def test_sandbox_has_no_identity_and_two_containers() -> None:
     spec = sandbox()["spec"]
     assert "serviceAccountName" not in spec
-    assert [container["name"] for container in containers(spec)] == ["supervisor", "tools"]
+    supervisor, tools_container = spec["containers"]
+    assert [supervisor["name"], tools_container["name"]] == ["supervisor", "tools"]
+    meant = sandbox()["metadata"]["annotations"]
+    assert meant == {"kubectl.kubernetes.io/default-container": "tools"}
     assert all("emptyDir" in volume for volume in spec["volumes"])
-    [supervisor] = spec["initContainers"]
     assert supervisor["args"] == ["--token-sha256", TOKEN]
-    assert supervisor["restartPolicy"] == "Always"
-    tools = {mount["name"]: mount for mount in spec["containers"][0]["volumeMounts"]}
+    tools = {mount["name"]: mount for mount in tools_container["volumeMounts"]}
     assert tools["runner"]["readOnly"] is True
     kept = {mount["name"]: mount for mount in supervisor["volumeMounts"]}
     assert (tools["uploads"]["readOnly"], "readOnly" in kept["uploads"]) == (True, False)
@@ -118,12 +121,12 @@ def test_environment_shapes_the_sandbox() -> None:
         resources={"limits": {"cpu": "2", "memory": "32Mi"}},
         mounts=[{"mountPath": "/data/reference", "configMapRef": {"name": "reference"}}],
     )["spec"]
-    [tools] = pod["containers"]
+    supervisor, tools = pod["containers"]
     assert tools["image"] == "python:3.12"
     assert pod["runtimeClassName"] == "gvisor"
     outputs = {"name": "workspace", "mountPath": "/mnt/session/outputs", "subPath": "outputs"}
     assert outputs in tools["volumeMounts"]
-    assert outputs | {"readOnly": True} in pod["initContainers"][0]["volumeMounts"]
+    assert outputs | {"readOnly": True} in supervisor["volumeMounts"]
     assert tools["resources"]["limits"] == {"cpu": "2", "memory": "32Mi", "ephemeral-storage": "4Gi"}
     assert tools["resources"]["requests"] == {"cpu": "50m", "memory": "32Mi"}
     assert {"name": "mount-0", "mountPath": "/data/reference", "readOnly": True} in tools["volumeMounts"]
@@ -138,7 +141,7 @@ def test_environment_shapes_the_sandbox() -> None:
 def test_mounted_certificates_are_what_tools_trust() -> None:
     def variables(path: str) -> dict[str, str]:
         mounts = [{"mountPath": path, "configMapRef": {"name": "authorities"}}]
-        return {item["name"]: item["value"] for item in sandbox(mounts=mounts)["spec"]["containers"][0]["env"]}
+        return {item["name"]: item["value"] for item in sandbox(mounts=mounts)["spec"]["containers"][1]["env"]}
 
     trust = {name: value for name, value in variables("/certificates").items() if "ca-bundle" in value}
     assert set(trust.values()) == {"/certificates/ca-bundle.crt"}
@@ -191,9 +194,10 @@ RUNNING: Manifest = {"running": {}}
 
 
 def test_pod_runs_when_both_containers_do_and_it_has_an_address() -> None:
-    up = {"initContainerStatuses": [container_status("supervisor", RUNNING)], "podIP": "10.0.0.1", "phase": "Running"}
+    supervisor, tools = (container_status(name, RUNNING) for name in ("supervisor", "tools"))
+    up = {"containerStatuses": [supervisor], "podIP": "10.0.0.1", "phase": "Running"}
     assert not read_pod(status_pod(**up), NOW).is_running
-    up["containerStatuses"] = [container_status("tools", RUNNING)]
+    up["containerStatuses"] = [supervisor, tools]
     assert read_pod(status_pod(**up), NOW).is_running
     assert read_pod(status_pod(**up), NOW).address == "10.0.0.1"
 

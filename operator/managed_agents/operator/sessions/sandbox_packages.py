@@ -12,13 +12,12 @@ def with_packages(spec: dict[str, Any], digest: str | None) -> dict[str, Any]:
     """Return a sandbox Pod's spec whose supervisor unpacks these packages and whose tools read them; None: as it is."""
     if digest is None:
         return spec
-    supervisors = [
-        {**_mounting(container, read_only=False), "args": [*container["args"], "--packages-digest", digest]}
-        for container in spec["initContainers"]
-    ]
-    tools = [_mounting(container, read_only=True) for container in spec["containers"]]
+    supervisor, tools = spec["containers"]
+    supervisor = _mounting(supervisor, read_only=False)
+    supervisor["args"] = [*supervisor["args"], "--packages-digest", digest]
+    containers = [supervisor, _mounting(tools, read_only=True)]
     volume = {"name": VOLUME, "emptyDir": {"sizeLimit": DISK}}
-    return {**spec, "initContainers": supervisors, "containers": tools, "volumes": [*spec["volumes"], volume]}
+    return {**spec, "containers": containers, "volumes": [*spec["volumes"], volume]}
 
 
 def _mounting(container: dict[str, Any], *, read_only: bool) -> dict[str, Any]:

@@ -32,8 +32,7 @@ import os, sys, time
 while not os.path.exists(sys.argv[1]): time.sleep(0.01)
 os.execvp("python3", ["python3", "-IS", sys.argv[1]])
 """
-"""Waits for the supervisor, which puts the runner there: both containers start at once, where a startup probe would let
-the tools wait for its next second. It must parse on any Python."""
+"""Waits for the supervisor, which puts the runner there: both containers start at once. It must parse on any Python."""
 
 SOCKET_DIRECTORY = "/managed-agents-socket"
 JOURNAL_DIRECTORY = "/journal"
@@ -65,9 +64,14 @@ def sandbox_pod_for(
     return {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": metadata_for(session, pod_name, names.COMPONENT_SANDBOX),
+        "metadata": for_people(metadata_for(session, pod_name, names.COMPONENT_SANDBOX)),
         "spec": sandbox_pod_spec(environment, token_sha256=token_sha256, claim=claim, settings=settings),
     }
+
+
+def for_people(metadata: dict[str, Any]) -> dict[str, Any]:
+    """Let `kubectl exec` and `kubectl logs` mean the user's container where none is named."""
+    return {**metadata, "annotations": {"kubectl.kubernetes.io/default-container": "tools"}}
 
 
 def sandbox_pod_spec(
@@ -83,8 +87,11 @@ def sandbox_pod_spec(
         "restartPolicy": "Always",
         "terminationGracePeriodSeconds": GRACE_SECONDS,
         "securityContext": pod_security(TOOLS_UID),
-        "initContainers": [_supervisor(sandbox, token_sha256, settings)],
-        "containers": [_tools(sandbox, mounts, tools_variables(environment), settings)],
+        # Both start at once: the kubelet looks after a native sidecar only with its next look at all containers.
+        "containers": [
+            _supervisor(sandbox, token_sha256, settings),
+            _tools(sandbox, mounts, tools_variables(environment), settings),
+        ],
         "volumes": _volumes(claim, sandbox, mounts),
         "tolerations": node_tolerations(UNREACHABLE_SECONDS),
         "dnsPolicy": "None",
@@ -100,7 +107,6 @@ def _supervisor(sandbox: dict[str, Any], token_sha256: str, settings: SessionSet
         "name": "supervisor",
         "image": settings.harness_image,
         "imagePullPolicy": settings.image_pull_policy,
-        "restartPolicy": "Always",
         "command": ["python", "-m", "managed_agents.sandbox.supervisor"],
         "args": ["--token-sha256", token_sha256],
         "ports": [{"name": "supervisor", "containerPort": ports.SUPERVISOR_PORT}],
