@@ -90,7 +90,8 @@ def session(namespace: Namespace) -> tuple[str, str, list[str]]:
 
     def name() -> str | None:
         found = namespace.select("sessions")
-        return next((item["metadata"]["name"] for item in found if item.get("status", {}).get("id") == started.id), None)
+        names = (item["metadata"]["name"] for item in found if item.get("status", {}).get("id") == started.id)
+        return next(names, None)
 
     known = eventually("the session has a name", name)
     namespace.wait_idle(known)
