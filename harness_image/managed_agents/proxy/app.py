@@ -56,7 +56,7 @@ class Ports:
 
 @asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[Ports]:
-    """Serve until the block ends; then finish what is open within a second."""
+    """Serve until the block ends and the harness has left; then finish what is open within a second."""
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(_client())
         server = ServerAccess(settings.server_url, WatchedFile(settings.token_file, parse_token))
@@ -87,6 +87,7 @@ async def running(settings: Settings) -> AsyncIterator[Ports]:
             mcp=await _listen(stack, servers, settings.loopback, settings.mcp_port),
             session=await _listen(stack, _session(sessions, wake), settings.loopback, settings.session_port),
         )
+        await wake.left(seconds=settings.leaving_seconds)
 
 
 def _configured(uploads: Uploads, outputs: Outputs, finder: SandboxFinder, mcp: McpListener) -> Configured:

@@ -26,8 +26,12 @@ SERVER_SILENCE_SECONDS = 60.0
 WAKE_HEARTBEAT_SECONDS = 2 * limits.HEARTBEAT_SECONDS
 """Pings on the wake socket, so that a server which vanished without a packet is noticed within three seconds."""
 
+LEAVING_SECONDS = 2.0
+"""How long the harness may take to leave: the kubelet tells both containers at once to stop, and the proxy is its way
+to the server."""
+
 SHUTDOWN_SECONDS = 1.0
-"""How long open requests may go on after SIGTERM; the harness that made them has ended by then (native sidecar)."""
+"""How long open requests may go on after that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +69,7 @@ class Settings:
     egress: EgressRules = field(default_factory=EgressRules)
     web_search: WebSearchSettings | None = None
     web_search_key_file: Path = Path(ports.WEB_SEARCH_KEY_PATH)
+    leaving_seconds: float = 0.0
 
 
 def settings_from(arguments: Sequence[str]) -> Settings:
@@ -97,4 +102,5 @@ def settings_from(arguments: Sequence[str]) -> Settings:
         health_host=parsed.health_host,
         egress=egress,
         web_search=web_search,
+        leaving_seconds=LEAVING_SECONDS,
     )

@@ -48,6 +48,8 @@ class WakeRelay:
         self._configured = configured
         self._ended = ended
         self._open: set[web.WebSocketResponse] = set()
+        self._left = asyncio.Event()
+        self._left.set()
 
     @property
     def is_open(self) -> bool:
@@ -63,11 +65,20 @@ class WakeRelay:
         async with upstream:
             await downstream.prepare(request)
             self._open.add(downstream)
+            self._left.clear()
             try:
                 await _pass_frames(downstream, upstream, self._heard)
             finally:
                 self._open.discard(downstream)
+                if not self._open:
+                    self._left.set()
         return downstream
+
+    async def left(self, *, seconds: float) -> None:
+        """Wait until no harness is connected, at most so long."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._left.wait()
 
     async def close(self) -> None:
         """End every relay, because the process stops."""

@@ -234,4 +234,4 @@ async def test_changed_image_rolls_the_pool_after_its_successor_is_ready(operate
     assert len(after) == 2
     for name in after:
         [pod] = pods_of(operated, name)
-        assert pod["spec"]["containers"][0]["image"] == "another/harness:1"
+        assert pod["spec"]["containers"][1]["image"] == "another/harness:1"

@@ -262,7 +262,7 @@ async def test_a_session_of_the_api_has_its_vaults(operated: World) -> None:
 def _mounts(pod: Manifest) -> dict[str, str]:
     """Return the Secret that each container mounts as the session's credentials."""
     secrets = {item["name"]: item["secret"]["secretName"] for item in pod["spec"]["volumes"] if "secret" in item}
-    containers = [*pod["spec"]["initContainers"], *pod["spec"]["containers"]]
+    containers = pod["spec"]["containers"]
     return {
         container["name"]: secrets[mount["name"]]
         for container in containers

@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import orjson
+from aiohttp import ClientSession, web
 
 from support.requirements import requirement
 
@@ -42,6 +43,46 @@ async def test_it_serves_and_stops_at_sigterm(tmp_path: Path) -> None:
             process.send_signal(signal.SIGTERM)
             assert await process.wait() == 0
     finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+        await _ended(process)
+
+
+async def test_it_stays_until_the_harness_has_left(tmp_path: Path) -> None:
+    async def greet(request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        async for message in socket:
+            await socket.send_str(f"echo {message.data}")
+        return socket
+
+    app = web.Application()
+    app.router.add_get("/internal/v1/wake", greet)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    (tmp_path / "token").write_text("token")
+    address = f"127.{os.getpid() % 250 + 1}.{os.getpid() // 250 % 250}.8"
+    arguments = ["--server-url", f"http://127.0.0.1:{runner.addresses[0][1]}", "--token-file", str(tmp_path / "token")]
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "managed_agents.proxy", *arguments, "--loopback", address, "--health-host", address),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(30), ClientSession() as http:
+            await process.stdout.readline()
+            async with http.ws_connect(f"http://{address}:7301/internal/v1/wake") as harness:
+                process.send_signal(signal.SIGTERM)
+                while b'"stopping"' not in await process.stdout.readline():
+                    pass
+                await harness.send_str("going")
+                assert await harness.receive_str() == "echo going"
+            assert await process.wait() == 0
+    finally:
+        await _ended(process)
+        await runner.cleanup()
+
+
+async def _ended(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        process.kill()
+        await process.wait()

@@ -14,9 +14,10 @@ RULES = '{"ports": [8443]}'
 
 
 def _proxy(settings: SessionSettings) -> dict[str, Any]:
-    (proxy,) = harness_deployment_for(session(), ENVIRONMENT, settings)["spec"]["template"]["spec"]["initContainers"]
-    found: dict[str, Any] = proxy
-    return found
+    proxy: dict[str, Any] = harness_deployment_for(session(), ENVIRONMENT, settings)["spec"]["template"]["spec"][
+        "containers"
+    ][0]
+    return proxy
 
 
 def test_tools_know_their_only_way_out() -> None:
@@ -57,19 +58,18 @@ def test_a_search_provider_s_key_is_mounted_in_the_proxy_alone() -> None:
     assert volume["secret"]["secretName"] == "web-search"
     assert volume["secret"]["optional"]
     mounts = {
-        container["name"]: [mount["name"] for mount in container["volumeMounts"]]
-        for container in (*spec["initContainers"], *spec["containers"])
+        container["name"]: [mount["name"] for mount in container["volumeMounts"]] for container in spec["containers"]
     }
     assert mounts == {"proxy": ["server-token", "providers", "web-search", "vault"], "harness": ["tmp"]}
-    assert "env" not in spec["containers"][0]
+    assert not any("env" in container for container in spec["containers"])
 
 
 @requirement("web-search-cost")
 def test_a_back_end_without_a_key_mounts_none_and_its_price_reaches_the_harness() -> None:
     spec = _spec(parse(["--web-search", SEARXNG]).session)
     assert [volume["name"] for volume in spec["volumes"]] == ["server-token", "providers", "vault", "tmp"]
-    assert spec["initContainers"][0]["args"][-2:] == ["--web-search", SEARXNG]
-    assert spec["containers"][0]["env"] == [{"name": "MANAGED_AGENTS_THOUSAND_WEB_SEARCHES_PRICE", "value": "2.5"}]
+    assert spec["containers"][0]["args"][-2:] == ["--web-search", SEARXNG]
+    assert spec["containers"][1]["env"] == [{"name": "MANAGED_AGENTS_THOUSAND_WEB_SEARCHES_PRICE", "value": "2.5"}]
     assert "--web-search" not in _proxy(parse([]).session)["args"]
 
 

@@ -89,7 +89,7 @@ def test_only_the_proxy_mounts_token_and_keys() -> None:
 
 def test_what_the_harness_counts_outlives_its_container() -> None:
     spec = harness()["spec"]["template"]["spec"]
-    [container] = spec["containers"]
+    _, container = spec["containers"]
     file = Path(Settings().readings_file)
     [mount] = [mount for mount in container["volumeMounts"] if file.is_relative_to(mount["mountPath"])]
     [volume] = [volume for volume in spec["volumes"] if volume["name"] == mount["name"]]
@@ -177,8 +177,9 @@ def test_pod_of_other_programs_is_not_ours() -> None:
     pod = {"spec": deployment["spec"]["template"]["spec"]}
     assert runs_our_containers(pod, deployment)
     for change in ({"image": "evil"}, {"command": ["sh"]}, {"env": [{"name": "X", "value": "y"}]}):
-        evil = {**pod["spec"]["containers"][0], **change}
-        assert not runs_our_containers({"spec": {**pod["spec"], "containers": [evil]}}, deployment)
+        proxy, harness_container = pod["spec"]["containers"]
+        for containers_of in ([{**proxy, **change}, harness_container], [proxy, {**harness_container, **change}]):
+            assert not runs_our_containers({"spec": {**pod["spec"], "containers": containers_of}}, deployment)
 
 
 def status_pod(**status: Any) -> Manifest:

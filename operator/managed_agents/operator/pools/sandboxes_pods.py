@@ -10,8 +10,8 @@ import orjson
 
 from managed_agents.contracts import names
 from managed_agents.kube.resources import Manifest
-from managed_agents.operator.sessions.metadata import warm_labels_for
-from managed_agents.operator.sessions.sandbox_pods import claim_of, for_people, sandbox_pod_spec
+from managed_agents.operator.sessions.metadata import default_container, warm_labels_for
+from managed_agents.operator.sessions.sandbox_pods import claim_of, sandbox_pod_spec
 from managed_agents.operator.settings import SessionSettings
 
 
@@ -29,7 +29,7 @@ def warm_pod_for(
     return {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": for_people(_metadata(environment, pool, pod_name)),
+        "metadata": _metadata(environment, pool, pod_name) | {"annotations": default_container("tools")},
         "spec": sandbox_pod_spec(environment, token_sha256=token_sha256, claim=pod_name, settings=settings),
     }
 

@@ -1,4 +1,4 @@
-"""The harness Deployment of a Session, or of a pool: one replica of the harness and its proxy as a native sidecar.
+"""The harness Deployment of a Session, or of a pool: one replica of the harness and its proxy.
 
 Pure. The proxy alone mounts what is secret: the projected token, the providers' keys, the session's credentials
 (design §2.3).
@@ -15,6 +15,7 @@ from managed_agents.kube.resources import Manifest
 from managed_agents.operator.sessions.metadata import (
     HARNESS_UID,
     container_security,
+    default_container,
     metadata_for,
     pod_security,
     warm_labels_for,
@@ -25,7 +26,7 @@ ANNOTATION_TEMPLATE = f"{names.GROUP}/template-hash"
 """Digest of the Pod template as we built it, to tell an older operator's Deployment without comparing defaults."""
 
 GRACE_SECONDS = 5
-"""A harness stops in milliseconds, for the log makes its work resumable; the proxy drains after it."""
+"""A harness stops in milliseconds, for the log makes its work resumable; the proxy waits for its end, then drains."""
 
 TOKEN_SECONDS = 3600
 """Life of the projected token; the kubelet renews it at 80 %."""
@@ -67,7 +68,10 @@ def _deployment(metadata: dict[str, Any], selected: dict[str, str], pod_spec: di
             "revisionHistoryLimit": 0,
             "strategy": {"type": "Recreate"},
             "selector": {"matchLabels": selected},
-            "template": {"metadata": {"labels": metadata["labels"]}, "spec": pod_spec},
+            "template": {
+                "metadata": {"labels": metadata["labels"], "annotations": default_container("harness")},
+                "spec": pod_spec,
+            },
         },
     }
 
@@ -118,8 +122,8 @@ def harness_pod_spec(deployment: str, image: str, settings: SessionSettings) -> 
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": GRACE_SECONDS,
         "securityContext": pod_security(HARNESS_UID),
-        "initContainers": [_proxy(settings)],
-        "containers": [_harness(settings, image or settings.harness_image)],
+        # Both start at once: the kubelet looks after a native sidecar only with its next look at all containers.
+        "containers": [_proxy(settings), _harness(settings, image or settings.harness_image)],
         "volumes": [
             {
                 "name": "server-token",
@@ -184,7 +188,6 @@ def _proxy(settings: SessionSettings) -> dict[str, Any]:
         "name": "proxy",
         "image": settings.harness_image,
         "imagePullPolicy": settings.image_pull_policy,
-        "restartPolicy": "Always",
         "command": ["python", "-m", "managed_agents.proxy"],
         "args": [
             *("--server-url", settings.server_url),

@@ -80,6 +80,11 @@ def metadata_for(session: Manifest, name: str, component: str) -> dict[str, Any]
     }
 
 
+def default_container(name: str) -> dict[str, str]:
+    """Return the annotation by which `kubectl exec` and `kubectl logs` mean this container where none is named."""
+    return {"kubectl.kubernetes.io/default-container": name}
+
+
 def pod_security(uid: int) -> dict[str, Any]:
     """Return a Pod's security context that passes Pod Security `restricted`."""
     return {

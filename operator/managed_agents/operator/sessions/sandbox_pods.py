@@ -13,6 +13,7 @@ from managed_agents.operator.sessions.metadata import (
     HARNESS_UID,
     TOOLS_UID,
     container_security,
+    default_container,
     metadata_for,
     pod_security,
 )
@@ -64,14 +65,10 @@ def sandbox_pod_for(
     return {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": for_people(metadata_for(session, pod_name, names.COMPONENT_SANDBOX)),
+        "metadata": metadata_for(session, pod_name, names.COMPONENT_SANDBOX)
+        | {"annotations": default_container("tools")},
         "spec": sandbox_pod_spec(environment, token_sha256=token_sha256, claim=claim, settings=settings),
     }
-
-
-def for_people(metadata: dict[str, Any]) -> dict[str, Any]:
-    """Let `kubectl exec` and `kubectl logs` mean the user's container where none is named."""
-    return {**metadata, "annotations": {"kubectl.kubernetes.io/default-container": "tools"}}
 
 
 def sandbox_pod_spec(
