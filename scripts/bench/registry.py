@@ -21,6 +21,7 @@ from bench.rows.b19_active_density import STAGE as B19
 from bench.rows.b20_harness_footprint import STAGE as B20
 from bench.rows.b21_noisy_neighbour import STAGE as B21
 from bench.rows.b25_admission import STAGE as B25
+from bench.rows.burst import STAGE as C2
 from bench.rows.coupling import STAGE as C1
 from bench.stage import Stage
 
@@ -28,7 +29,7 @@ from bench.stage import Stage
 _ROWS = (
     *(B1, B2, B3, B4, B5, B6, B7, B8, B9),
     *(B11, B12, B13, B14, B16, B17, B18, B19, B20, B21, B25),
-    C1,
+    *(C1, C2),
 )
 STAGES: Mapping[str, Stage] = {stage.id: stage for stage in _ROWS}
 

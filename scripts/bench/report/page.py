@@ -1,9 +1,10 @@
-"""The page: a section a row with its table and plot, then what a session costs in machines."""
+"""The page: promises first, then a section a row with its table and plot, then what a session costs in machines."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bench.figures import Figure, figures_of
+from bench.report import targets
 from bench.report.cost import Machine, section
 from bench.report.lines import HEADINGS, cells
 from bench.report.plot import plot_of
@@ -23,14 +24,14 @@ def lines_of(figures: Sequence[Figure]) -> list[str]:
 
 def page_of(stages: Mapping[str, Stage], runs: Mapping[str, Run], plots: Sequence[str] = ()) -> str:
     """Return the page. `plots` names the rows that have one."""
-    parts = [HEAD.read_text()]
+    parts: list[str] = []
     every: list[Figure] = []
     for name, stage in stages.items():
         if name in runs:
             figures = figures_of({name: runs[name].samples})
             every += figures
             parts.append(_row(stage, runs[name], figures, has_plot=name in plots))
-    parts.append("\n".join(section(every, Machine())))
+    parts = [HEAD.read_text(), "\n".join(targets.sections(every)), *parts, "\n".join(section(every, Machine()))]
     missing = [f"{name} {stage.title}" for name, stage in stages.items() if name not in runs]
     if missing:
         parts.append(f"Not measured in this page: {', '.join(missing)}.")

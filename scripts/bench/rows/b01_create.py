@@ -9,9 +9,12 @@ from bench.rows.creation import CreationFloor, creation_floor, floors
 from bench.stage import Order, Sample, Samples, Stage
 from bench.world.world import World
 
-COLD = ("cold, 0.25/s", 0.25, 8)
-WARM = (("warm, 1/s", 1.0, 10), ("warm, 10/s", 10.0, 10), ("warm, 50/s", 50.0, 10))
-"""Name, arrivals a second, and how many: a burst that the pool holds, for a Pod starts slower than they come."""
+COLD = ("cold, 0.25/s", 0.25, 8, 1)
+ALONE = ("warm, one at a time", 1.0, 1, 20)
+WARM = (ALONE, ("warm, 1/s", 1.0, 10, 1), ("warm, 10/s", 10.0, 10, 1), ("warm, 50/s", 50.0, 10, 1))
+"""Name, arrivals a second, how many (a burst that the pool holds, for a Pod starts slower than they come), how often.
+
+Before each burst the pool is full and has come to rest."""
 POOL = 10
 PLACES = {False: "box", True: "warm"}
 """The Environment of a case, by whether it is warm."""
@@ -40,15 +43,17 @@ async def arrivals(world: World, create: Create, case: str, per_second: float, c
 
 async def created(order: Order, world: World, floor: CreationFloor, create: Create) -> Samples:
     """Yield cold arrivals, and warm ones if they are ordered: after the cold ones, for a pool serves a namespace."""
-    for case, per_second, count in (COLD, *(WARM if order.warm else ())):
+    for case, per_second, count, bursts in (COLD, *(WARM if order.warm else ())):
         async for sample in floors(floor, case):
             yield sample
-        for _ in range(max(1, order.count(count) // count)):
+        for _ in range(max(1, order.count(count * bursts) // count)):
             if case.startswith("warm"):
                 await world.blank("harness", POOL)
             async for sample in arrivals(world, create, case, per_second, count):
                 yield sample
-            await world.cleared()
+            if bursts == 1:
+                await world.cleared()
+        await world.cleared()
         if order.warm and case == COLD[0]:
             await world.environment(PLACES[True], harness={"warmReplicas": POOL})
 

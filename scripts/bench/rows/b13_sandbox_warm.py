@@ -8,15 +8,15 @@ from bench.rows.tools import local
 from bench.stage import Order, Sample, Samples, Side, Stage
 from bench.world.world import World
 
-POOL = 10
-ALONE = 10
+POOL = 5
+ALONE = 20
 
 
 async def _measure(order: Order, world: World) -> Samples:
     environment = await world.environment("warm", sandbox={"warmReplicas": POOL})
     await world.blank("sandbox", POOL)
     for session in await leased(world, order.count(ALONE), environment):
-        await world.blank("sandbox", 1)
+        await world.blank("sandbox", POOL)
         yield Sample(case="1 at a time", value=await first_output(world, session))
         yield Sample(case="1 at a time", value=await local("echo first"), side=Side.FLOOR)
     await world.cleared()

@@ -28,7 +28,7 @@ async def _measure(order: Order, world: World) -> Samples:
     await asleep(world)
     await world.cleared()
     after, seconds = await world.usages(), time.monotonic() - started
-    writes = await asyncio.to_thread(_writes, world.namespace.name, count)
+    writes = await asyncio.to_thread(operator_writes, world.namespace.name, count)
     for value in writes[-count:]:
         yield Sample(case="operator, Kubernetes Events apart", value=float(value), unit="writes")
     for component in ("operator", "server"):
@@ -39,8 +39,8 @@ async def _measure(order: Order, world: World) -> Samples:
             yield Sample(case=f"{component}, a second at rest", value=rest * 1000, unit="cpu-ms")
 
 
-def _writes(namespace: str, count: int) -> list[int]:
-    """Return the operator's own count for the sessions of the namespace, from its log, once all are told."""
+def operator_writes(namespace: str, count: int) -> list[int]:
+    """Return the operator's own counts for sessions of the namespace that are gone, once so many are told."""
 
     def told_of() -> list[int] | None:
         log = kubectl("logs", "-n", "managed-agents-system", "deployment/managed-agents-operator", "--tail=3000")

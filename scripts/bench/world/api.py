@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -54,13 +54,20 @@ class Api:
         self._http, self._base = http, base
         self._agent, self._environment = agent, environment
 
-    async def create(self, *texts: str, environment: str | None = None, title: str = "bench") -> str:
+    async def create(
+        self,
+        *texts: str,
+        environment: str | None = None,
+        title: str = "bench",
+        resources: Sequence[Mapping[str, Any]] = (),
+    ) -> str:
         """Create a session with these messages and return its id."""
         body = {
             "agent": self._agent,
             "environment_id": environment or self._environment,
             "title": title,
             "initial_events": [said(text) for text in texts],
+            "resources": list(resources),
         }
         return str((await self._call("POST", "/v1/sessions", body))["id"])
 
