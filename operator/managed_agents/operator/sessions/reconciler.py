@@ -77,6 +77,8 @@ class SessionReconciler:
             decision = decide(observed, self._clock.now())
             effects = effects_of(decision)
             if not effects:
+                if observed.memory.fault is None:  # most looks end here, with what was just seen
+                    return await self._finish(observed, decision, failures)
                 self._clear_fault(observed.uid)
                 break
             failures = await self._apply(observed, effects)
@@ -86,12 +88,11 @@ class SessionReconciler:
                 return None
             if failures:
                 break
-        return await self._finish(session, failures)
-
-    async def _finish(self, session: Manifest, failures: list[ManagedAgentsError]) -> float | None:
-        """Write the status that the effects have led to; then ask for a retry if one of them failed."""
         observed = await self._observe(session)
-        decision = decide(observed, self._clock.now())
+        return await self._finish(observed, decide(observed, self._clock.now()), failures)
+
+    async def _finish(self, observed: Observed, decision: Decision, failures: list[ManagedAgentsError]) -> float | None:
+        """Write the status that the effects have led to; then ask for a retry if one of them failed."""
         left = [] if failures or not effects_of(decision) else [RetryableError("more effects than rounds")]
         failures = [*failures, *left, *await self._apply_status(observed, decision)]
         retries = [failure for failure in failures if isinstance(failure, (RetryableError, ConflictError))]
