@@ -82,6 +82,8 @@ async def test_proxy_gets_what_the_vaults_hold_in_their_order(operated: World) -
                 "mcp_server_url": "https://t.example",
                 "access_token": "a",
                 "expires_at": "2099-01-31T12:00:00Z",
+                "version": held(operated, deployment)["credentials"][0]["version"],
+                "write_back": False,
                 "refresh": {
                     "client_id": "i",
                     "token_endpoint": "https://l.example",
@@ -181,6 +183,40 @@ async def test_a_missing_secret_is_a_condition_and_the_session_runs_without_it(o
     operated.change("vaults", "team", {"credentials": [bearer("wiki", "keys")]})
     await operated.settle()
     assert operated.condition("vaults", "team", "Ready")["reason"] == "Valid"
+
+
+@requirement("mcp-oauth-refused", "F23")
+async def test_a_grant_that_is_refused_or_has_ended_is_a_condition_until_it_is_mended(operated: World) -> None:
+    await operated.catalog()
+    keep(operated, "keys", access="a", refresh="r", client="c", value="v")
+    oauth, _ = every_kind()
+    operated.create("vaults", "team", {"credentials": [oauth, bearer("gone", "none", "gone")]})
+    deployment = await served(operated, "team")
+    [entry], [unusable] = held(operated, deployment)["credentials"], held(operated, deployment)["unusable"]
+    assert (unusable["mcp_server_url"], unusable["reason"]) == ("https://gone.example", "SecretNotFound")
+    operated.change("vaults", "team", {"credentials": [oauth]})
+    problem = {"tracker": {"version": entry["version"], "message": "l.example refused"}}
+    problem["tracker"] |= {"kind": "failed", "at": "2026-01-01T00:00:00Z"}
+    note = {"managedagents.dev/credential-problems": json.dumps(problem)}
+    operated.kube.merge(kind_of("vaults"), NAMESPACE, "team", {"metadata": {"annotations": note}})
+    await operated.settle()
+    condition = operated.condition("vaults", "team", "Ready")
+    assert (condition["status"], condition["reason"]) == ("False", "CredentialRefreshFailed")
+    assert condition["message"] == "spec.credentials[0].auth.refresh: l.example refused"
+    keep(operated, "keys", refresh="r2")
+    await operated.advance(20)
+    assert operated.condition("vaults", "team", "Ready")["reason"] == "Valid"
+    mended, [again] = entry["version"], held(operated, deployment)["credentials"]
+    assert again["version"] != mended
+
+    ended = {key: value for key, value in oauth["auth"].items() if key != "refresh"}
+    ended["expiresAt"] = "2001-01-31T12:00:00Z"
+    operated.change("vaults", "team", {"credentials": [{"name": "plain", "auth": ended}]})
+    await operated.settle()
+    condition = operated.condition("vaults", "team", "Ready")
+    assert condition["reason"] == "CredentialExpired"
+    assert "ended at 2001-01-31T12:00:00Z and there is no refresh" in condition["message"]
+    assert [item["access_token"] for item in held(operated, deployment)["credentials"]] == ["a"]
 
 
 @requirement("vault-credentials")

@@ -34,6 +34,10 @@ SECRET_NOT_FOUND = "SecretNotFound"  # noqa: S105 - a reason, not a secret
 """A named Secret or key does not exist."""
 SECRET_ACCESS_DENIED = "SecretAccessDenied"  # noqa: S105 - a reason, not a secret
 """The operator may not read Secrets here: apply manifests/tenant in this namespace."""
+CREDENTIAL_REFRESH_FAILED = "CredentialRefreshFailed"
+"""The access token of a Vault's credential cannot be renewed; the message says why. It ends with a new grant."""
+CREDENTIAL_EXPIRED = "CredentialExpired"
+"""The access token of a Vault's credential has ended, and the credential says nothing of how to renew it."""
 NOT_SUPPORTED = "NotSupported"
 """The spec uses a field of the API that this version does not build yet."""
 MCP_SERVERS_INVALID = "McpServersInvalid"

@@ -3,14 +3,17 @@
 import base64
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from datetime import datetime
+from typing import Any
 
 import orjson
 
 from managed_agents.contracts import names
 from managed_agents.contracts.api import conditions
 from managed_agents.contracts.api.casing import snake
+from managed_agents.contracts.api.vault_grants import problem_of
 from managed_agents.contracts.api.vaults import (
+    MCP_OAUTH,
     credential_id_for,
     key_of,
     secret_references,
@@ -18,17 +21,12 @@ from managed_agents.contracts.api.vaults import (
     vault_id_of,
 )
 from managed_agents.kube.resources import DEPLOYMENTS, Manifest
+from managed_agents.operator.catalog.grants import FoundSecret, Secrets, grant_fields, has_expired
 
 CREDENTIALS_KEY = "credentials.json"
 
 DOCUMENT_BYTES_MAX = 900_000
 """A Secret holds 1 MiB; what comes after is left out."""
-
-FoundSecret = Manifest | Literal["denied"] | None
-"""A Secret; null for one that is not there."""
-
-Secrets = Mapping[str, FoundSecret]
-"""Secrets of a namespace by name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +44,8 @@ class VaultReading:
     entries: tuple[tuple[tuple[str, str], Mapping[str, Any]], ...] = ()
     """What each is for, and the entry of the proxy's file."""
     problem: VaultProblem | None = None
+    unusable: tuple[Mapping[str, Any], ...] = ()
+    """Of each credential for an MCP server that is left out: what the proxy says in its place."""
 
     def __repr__(self) -> str:
         """Never show a secret."""
@@ -59,9 +59,15 @@ def named_secrets(vault: Manifest) -> Iterator[str]:
             yield reference["name"]
 
 
-def read_vault(vault: Manifest, secrets: Secrets) -> VaultReading:
-    """Put each credential together from its Secret. One that is archived is no credential any more."""
-    entries, problems = [], []
+def read_vault(vault: Manifest, secrets: Secrets, now: datetime) -> VaultReading:
+    """Put each credential together from its Secret. One that is archived is no credential any more.
+
+    A grant that has expired or could not be renewed is a problem and goes to the proxy all the same: the MCP server has
+    the last word on it.
+    """
+    entries: list[tuple[tuple[str, str], Mapping[str, Any]]] = []
+    problems: list[VaultProblem] = []
+    unusable: list[Mapping[str, Any]] = []
     for index, entry in _active(vault):
         values: dict[tuple[str, ...], str] = {}
         problem = None
@@ -75,27 +81,36 @@ def read_vault(vault: Manifest, secrets: Secrets) -> VaultReading:
                 values[path] = found
         problem = problem or _unsendable(entry["auth"], values, index)
         if problem is None:
-            entries.append((key_of(entry["auth"]), _entry(vault, entry, values)))
+            made = _entry(vault, entry, values)
+            if entry["auth"]["type"] == MCP_OAUTH:
+                made = _without_nulls(made | grant_fields(entry, secrets))
+                problems += _grant_problems(vault, made, entry["name"], index, now)
+            entries.append((key_of(entry["auth"]), made))
         else:
             problems.append(problem)
-    return VaultReading(entries=tuple(entries), problem=next(iter(problems), None))
+            unusable += _in_its_place(vault, entry, problem)
+    return VaultReading(entries=tuple(entries), problem=next(iter(problems), None), unusable=tuple(unusable))
 
 
 def credentials_document(session: Manifest, session_id: str, readings: Iterable[VaultReading]) -> bytes:
     """Render `credentials.json`: of two credentials for the same thing the first wins."""
     wins: dict[tuple[str, str], Mapping[str, Any]] = {}
+    unusable: list[Mapping[str, Any]] = []
     left = DOCUMENT_BYTES_MAX
     for reading in readings:
+        unusable += reading.unusable
         for key, entry in reading.entries:
             size = len(orjson.dumps(entry))
             if key not in wins and size <= left:
                 wins[key] = entry
                 left -= size
-    document = {
+    document: dict[str, Any] = {
         "session_id": session_id,
         "generation": int(session["metadata"]["generation"]),
         "credentials": list(wins.values()),
     }
+    if unusable:
+        document["unusable"] = unusable
     return orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
 
 
@@ -186,6 +201,34 @@ def _entry(vault: Manifest, entry: Mapping[str, Any], values: Mapping[tuple[str,
             node = node[snake(step)]
         node[snake(path[-1])] = value
     return {"id": credential_id_for(vault, entry["name"]), "vault_id": vault_id_of(vault), **shown}
+
+
+def _grant_problems(
+    vault: Manifest, made: Mapping[str, Any], name: str, index: int, now: datetime
+) -> Iterator[VaultProblem]:
+    """Yield what is wrong with a grant: a session's proxy could not renew this version of it, or it has expired."""
+    message = problem_of(vault, name, made["version"])
+    if message is not None:
+        text = f"spec.credentials[{index}].auth.refresh: {message}"
+        yield VaultProblem(reason=conditions.CREDENTIAL_REFRESH_FAILED, message=text)
+    if has_expired(made, now):
+        text = (
+            f"spec.credentials[{index}].auth.expiresAt: the access token ended at {made['expires_at']} and there is no "
+            "refresh; store a new one"
+        )
+        yield VaultProblem(reason=conditions.CREDENTIAL_EXPIRED, message=text)
+
+
+def _in_its_place(vault: Manifest, entry: Mapping[str, Any], problem: VaultProblem) -> Iterator[Mapping[str, Any]]:
+    """Yield what the proxy answers a call that this credential was meant for."""
+    url = entry["auth"].get("mcpServerUrl")
+    if url is not None:
+        yield {
+            "id": credential_id_for(vault, entry["name"]),
+            "vault_id": vault_id_of(vault),
+            "mcp_server_url": url,
+            "reason": problem.reason,
+        }
 
 
 def _without_nulls(value: Any) -> Any:

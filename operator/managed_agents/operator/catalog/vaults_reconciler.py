@@ -14,11 +14,10 @@ from managed_agents.kube.errors import ForbiddenError
 from managed_agents.kube.resources import DEPLOYMENTS, PODS, SECRETS, SESSIONS, VAULTS, Manifest
 from managed_agents.operator.apply import ClusterEffects
 from managed_agents.operator.cache import Cache
+from managed_agents.operator.catalog.grants import FoundSecret, Secrets
 from managed_agents.operator.catalog.reconciler import SECRETS_POLL_SECONDS
 from managed_agents.operator.catalog.status import CatalogStatus, not_ready, valid
 from managed_agents.operator.catalog.vaults import (
-    FoundSecret,
-    Secrets,
     VaultProblem,
     VaultReading,
     access_denied_problem,
@@ -44,6 +43,7 @@ class VaultsReconciler:
         self._cache = cache
         self._cluster = cluster
         self._summaries = summaries
+        self._clock = clock
         self._status = CatalogStatus(cluster, clock)
         self._written: dict[str, dict[str, str]] = {}
         """By namespace and Deployment: the digest of what its Secret holds."""
@@ -57,7 +57,8 @@ class VaultsReconciler:
         listed = await self._kube.list(VAULTS, namespace=namespace)
         vaults = {item["metadata"]["name"]: item for item in listed if not item["metadata"].get("deletionTimestamp")}
         secrets = await self._secrets(namespace, {name for vault in vaults.values() for name in named_secrets(vault)})
-        readings = {name: read_vault(vault, secrets) for name, vault in vaults.items()}
+        now = self._clock.now()
+        readings = {name: read_vault(vault, secrets, now) for name, vault in vaults.items()}
         denied = await self._bring(namespace, readings)
         for name, vault in vaults.items():
             await self._say(vault, access_denied_problem(namespace) if denied else readings[name].problem)
