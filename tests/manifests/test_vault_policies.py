@@ -129,5 +129,31 @@ def test_the_server_reads_no_secret_and_patches_only_those_of_vaults(plane: Cont
         eventually(lambda: refused(lambda: server.request("PATCH", object_path(labelled), {}, media=merge)) is None)
 
 
+@requirement("mcp-oauth-stored")
+def test_the_server_swaps_a_grant_only_while_its_version_is_the_same(plane: ControlPlane, server: KubeClient) -> None:
+    mine = secret(plane, "ma-vault.swap.1", vault="swap")
+    mine["data"] |= {"a.version": _encoded("one"), "a.access-token": _encoded("old")}
+    mine = plane.client.create(mine)
+
+    def swap(tested: str, version: str, token: str) -> int:
+        """Swap as `VaultSecrets` does; return the status."""
+        written = {"a.version": version, "a.access-token": token, "a.expires-at": ""}
+        patch: Any = [{"op": "test", "path": "/data/a.version", "value": _encoded(tested)}]
+        patch += [{"op": "add", "path": f"/data/{key}", "value": _encoded(value)} for key, value in written.items()]
+        try:
+            server.request("PATCH", object_path(mine), patch, media="application/json-patch+json")
+        except KubeError as error:
+            return error.status
+        return 200
+
+    assert swap("one", "two", "new") == 200
+    assert swap("one", "three", "late") == 422
+    held = plane.client.request("GET", object_path(mine))["data"]
+    assert (held["a.version"], held["a.access-token"]) == (_encoded("two"), _encoded("new"))
+    server.request("PATCH", object_path(mine), {"data": None}, media="application/merge-patch+json")
+    assert swap("two", "three", "after the purge") == 422
+    assert "data" not in plane.client.request("GET", object_path(mine))
+
+
 def _encoded(text: str) -> str:
     return base64.b64encode(text.encode()).decode()

@@ -260,7 +260,7 @@ def _from_json_patch(target: Manifest, operations: list[Manifest]) -> Manifest:
         if operation["op"] == "test":
             value: Any = target
             for part in path:
-                value = value[part]
+                value = value.get(part) if isinstance(value, dict) else None
             if value != operation["value"]:
                 raise ApiError(422, "Invalid", "test failed")
             continue

@@ -46,8 +46,13 @@ class McpWorld:
         return f"http://localhost:{self.port}{self.path}"
 
 
-def _server(world: McpWorld) -> MCPServer:
-    server = MCPServer("tracker")
+def mcp_app(world: McpWorld, transport: Transport = "streamable", **options: Any) -> ASGIApp:
+    """Return the server as an ASGI application; `options` are those of the official server."""
+    return _watched(world, _app(_server(world, **options), transport))
+
+
+def _server(world: McpWorld, **options: Any) -> MCPServer:
+    server = MCPServer("tracker", **options)
 
     @server.tool(description="Add two numbers.")
     def add(a: int, b: int) -> str:
@@ -118,18 +123,31 @@ def _watched(world: McpWorld, app: ASGIApp) -> ASGIApp:
 async def mcp_server(transport: Transport = "streamable") -> AsyncIterator[McpWorld]:
     """Serve until the block ends."""
     world = McpWorld()
-    config = uvicorn.Config(_watched(world, _app(_server(world), transport)), log_config=None, lifespan="on")
-    config.timeout_graceful_shutdown = 1
-    server = uvicorn.Server(config)
-    with socket.create_server(("127.0.0.1", 0)) as listening:  # who connects before it serves waits in line
-        world.port = listening.getsockname()[1]
-        task = asyncio.create_task(server._serve([listening]))
+    async with serving(lambda port: _placed(world, port, mcp_app(world, transport))):
         try:
             yield world
         finally:
             world.go.set()
+
+
+@asynccontextmanager
+async def serving(app_at: Callable[[int], ASGIApp]) -> AsyncIterator[None]:
+    """Serve the application that is made for a free port of loopback until the block ends."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:  # who connects before it serves waits in line
+        config = uvicorn.Config(app_at(listening.getsockname()[1]), log_config=None, lifespan="on")
+        config.timeout_graceful_shutdown = 1
+        server = uvicorn.Server(config)
+        task = asyncio.create_task(server._serve([listening]))
+        try:
+            yield
+        finally:
             server.should_exit = True
             await task
+
+
+def _placed(world: McpWorld, port: int, app: ASGIApp) -> ASGIApp:
+    world.port = port
+    return app
 
 
 _INITIALIZED = {"protocolVersion": "2025-06-18", "capabilities": {}, "serverInfo": {"name": "b", "version": "1"}}

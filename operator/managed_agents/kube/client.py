@@ -10,9 +10,9 @@ from typing import Any
 import aiohttp
 import orjson
 
-from managed_agents.contracts.errors import RetryableError
+from managed_agents.contracts.errors import ConflictError, RejectedError, RetryableError
 from managed_agents.kube.access import KubeAccess
-from managed_agents.kube.errors import error_for
+from managed_agents.kube.errors import ForbiddenError, error_for
 from managed_agents.kube.resources import Manifest, Resource
 
 REQUEST_SECONDS_MAX = 15.0
@@ -144,6 +144,24 @@ class Kube:
             content_type="application/merge-patch+json",
         )
 
+    async def patch_json(self, resource: Resource, namespace: str, name: str, operations: Sequence[Manifest]) -> None:
+        """Patch by JSON patch (RFC 6902), whose `test` makes it a compare-and-swap; what it answers with is dropped.
+
+        Raises: ConflictError where a `test` fails or a path is not there: the kube-apiserver answers 422 to both.
+        """
+        try:
+            await self._call(
+                "PATCH",
+                resource.path(namespace, name),
+                body=operations,
+                query={"fieldManager": self._manager},
+                content_type="application/json-patch+json",
+            )
+        except ForbiddenError:
+            raise
+        except RejectedError as refusal:
+            raise ConflictError(refusal.message) from None
+
     async def replace(self, resource: Resource, namespace: str, name: str, body: Manifest) -> Manifest:
         """Replace an object at its resourceVersion. Raises: ConflictError when it has moved on."""
         return await self._call("PUT", resource.path(namespace, name), body=body, query={"fieldManager": self._manager})
@@ -170,7 +188,7 @@ class Kube:
         method: str,
         path: str,
         *,
-        body: Manifest | None = None,
+        body: Manifest | Sequence[Manifest] | None = None,
         query: Mapping[str, str] | None = None,
         content_type: str = _JSON,
         accept: str = _JSON,

@@ -12,6 +12,7 @@ from managed_agents.server.routes import (
     environments,
     events,
     files,
+    grants,
     harness,
     health,
     models,
@@ -68,6 +69,7 @@ def internal_app(context: Context) -> web.Application:
     health.add_routes(app)  # for the kubelet: the public port may speak TLS
     operator.add_routes(app)
     harness.add_routes(app)
+    grants.add_routes(app)
     session_files.add_routes(app)
     packages.add_routes(app, context.packages)
     warm_sandboxes.add_routes(app)

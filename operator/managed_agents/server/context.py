@@ -18,6 +18,7 @@ from managed_agents.server.services.limits import Limits
 from managed_agents.server.services.objects import Objects
 from managed_agents.server.services.packages import PackageStore
 from managed_agents.server.services.public_sessions import PublicSessions
+from managed_agents.server.services.refresh_turns import RefreshTurns
 from managed_agents.server.services.replies import Replies
 from managed_agents.server.services.sessions import Sessions
 from managed_agents.server.services.stream_guards import StreamGuards
@@ -52,6 +53,7 @@ class Context:
     timings: TurnTimings
     metrics: Metrics
     objects: Objects
+    refresh_turns: RefreshTurns
 
 
 CONTEXT = web.AppKey("context", Context)

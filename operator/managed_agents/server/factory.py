@@ -36,6 +36,7 @@ from managed_agents.server.services.limits import Limits
 from managed_agents.server.services.objects import Objects, objects_over
 from managed_agents.server.services.packages import PackageStore
 from managed_agents.server.services.public_sessions import public_sessions
+from managed_agents.server.services.refresh_turns import RefreshTurns
 from managed_agents.server.services.replies import Replies
 from managed_agents.server.services.sandbox_pools import SandboxPools
 from managed_agents.server.services.session_resources import SessionResources
@@ -172,6 +173,7 @@ def build_context(
         timings=timings,
         metrics=metrics,
         objects=objects,
+        refresh_turns=RefreshTurns(clock=clock),
     )
 
 

@@ -5,7 +5,6 @@ import pytest
 from support.server import TestServer
 
 CALLS = [
-    ("POST", "/vaults/vlt_1/credentials/vcrd_1/mcp_oauth_validate"),
     ("GET", "/memory_stores"),
     ("POST", "/deployments"),
     ("GET", "/deployment_runs"),

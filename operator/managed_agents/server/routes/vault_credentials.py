@@ -54,6 +54,11 @@ async def archive_credential(request: web.Request) -> web.Response:
     return json_response(await _credentials(request).archive(await vault_of(request, "update"), _id(request)))
 
 
+async def validate_credential(request: web.Request) -> web.Response:
+    """Say whether an OAuth credential works, as far as sessions have found."""
+    return json_response(_credentials(request).validate(await vault_of(request, "get"), _id(request)))
+
+
 def _credentials(request: web.Request) -> VaultCredentials:
     context = context_of(request)
     return VaultCredentials(objects=context.objects, clock=context.clock)
@@ -117,5 +122,14 @@ ROUTES = (
         summary="Archive a credential, for ever; its secrets are purged.",
         answers="vault_credential",
         permit=partial(vault_of, verb="update"),
+    ),
+    Route(
+        method="POST",
+        path="/v1/vaults/{vault_id}/credentials/{credential_id}/mcp_oauth_validate",
+        handler=validate_credential,
+        family="vaults",
+        summary="Say whether an OAuth credential works, as far as sessions have found; nothing is probed.",
+        answers="vault_credential_validation",
+        permit=partial(vault_of, verb="get"),
     ),
 )

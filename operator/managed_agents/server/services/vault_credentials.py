@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from managed_agents.contracts.api.vault_grants import grant_keys, with_problem
 from managed_agents.contracts.api.vaults import credential_id_for, shown_auth, vault_id_of
 from managed_agents.contracts.clock import Clock, rfc3339
 from managed_agents.contracts.errors import ManagedAgentsError, RetryableError
@@ -12,6 +13,7 @@ from managed_agents.kube.resources import Manifest
 from managed_agents.server.bodies.vaults import CredentialCreate, CredentialUpdate
 from managed_agents.server.services.agents import updated_at
 from managed_agents.server.services.collection import API_MANAGER, name_for
+from managed_agents.server.services.credential_validation import validation_of
 from managed_agents.server.services.objects import Objects
 from managed_agents.server.services.ownership import require_unowned
 from managed_agents.server.services.paging import Window, page_of
@@ -20,6 +22,7 @@ from managed_agents.server.services.vault_rules import (
     SECRET_KEYS,
     credentials_of,
     entry_of,
+    granted,
     is_held_by,
     noted,
     require_active,
@@ -65,19 +68,23 @@ class VaultCredentials:
         async with self.objects.locks.holding(lock_of(vault)):
             newest = await self.objects.vaults.live(vault)
             require_unowned(newest, decide(newest), manager=API_MANAGER)
-            await self._secrets.write(newest, made.secrets)
+            await self._secrets.write(newest, granted(name, made, self.suffix()))
             try:
                 changed = await self.objects.vaults.change(newest, decide)
             except RetryableError:  # it may have been stored all the same, and would lack its secrets
                 raise
             except ManagedAgentsError:
-                await self._secrets.purge(newest, made.secrets)
+                await self._secrets.purge(newest, _keys_of(name))
                 raise
         return view(changed, entry)
 
     def retrieve(self, vault: Manifest, credential_id: str) -> Json:
         """Return a credential without its secrets. Raises: NotFoundError."""
         return view(vault, entry_of(vault, credential_id))
+
+    def validate(self, vault: Manifest, credential_id: str) -> Json:
+        """Say whether an OAuth credential works, as far as that is known. Raises: NotFoundError, RejectedError."""
+        return validation_of(vault, credential_id, self.clock.now())
 
     async def update(self, vault: Manifest, credential_id: str, body: CredentialUpdate) -> Json:
         """Change a credential; a new secret takes the old one's place. Raises: RejectedError, NotFoundError."""
@@ -91,6 +98,8 @@ class VaultCredentials:
             if after == entry and not (made and made.secrets):
                 return None
             patch = noted(newest, entry["name"], moment, "updated")
+            if body.auth is not None:
+                patch["annotations"] |= with_problem(newest, entry["name"], None)
             if after == entry:
                 return {"metadata": patch}
             return {"metadata": patch, "spec": {"credentials": with_entry(newest, after)}}
@@ -99,7 +108,8 @@ class VaultCredentials:
             changed = await self.objects.vaults.change(vault, decide)
             entry = entry_of(changed, credential_id)
             if body.auth is not None:
-                await self._secrets.write(changed, resealed(entry, body.auth, held, self.clock.now()).secrets)
+                made = resealed(entry, body.auth, held, self.clock.now())
+                await self._secrets.write(changed, granted(entry["name"], made, self.suffix()))
         return view(changed, entry)
 
     async def archive(self, vault: Manifest, credential_id: str) -> Json:
@@ -177,4 +187,4 @@ def view(vault: Manifest, entry: Mapping[str, Any]) -> Json:
 
 
 def _keys_of(name: str) -> list[str]:
-    return [f"{name}.{key}" for key in SECRET_KEYS]
+    return [*(f"{name}.{key}" for key in SECRET_KEYS), *grant_keys(name)]

@@ -12,8 +12,10 @@ from typing import Any
 
 from managed_agents.contracts import names
 from managed_agents.contracts.api.agents import spec_value
+from managed_agents.contracts.api.vault_grants import grant_keys
 from managed_agents.contracts.api.vaults import (
     CREDENTIALS_MAX,
+    MCP_OAUTH,
     SECRET_PREFIX,
     credential_id_for,
     injection_location_of,
@@ -86,6 +88,14 @@ def resealed(entry: Mapping[str, Any], auth: AuthUpdate, secret_name: str, now: 
         _require_a_place(places)
         after["injectionLocation"] = places
     return Sealed(auth=after, secrets=secrets)
+
+
+def granted(name: str, made: Sealed, version: str) -> dict[str, str]:
+    """Return the secrets to write of a credential; with those of a grant goes a version that it never had."""
+    if made.auth["type"] != MCP_OAUTH:
+        return dict(made.secrets)
+    version_key, expiry_key = grant_keys(name)
+    return {**made.secrets, version_key: version, expiry_key: made.auth.get("expiresAt", "")}
 
 
 def stripped(auth: Mapping[str, Any]) -> Json:

@@ -30,7 +30,7 @@ class VaultSecrets:
         """Store secrets by their keys; others stay. Raises: ForbiddenError, RejectedError, RetryableError."""
         if not secrets:
             return
-        data: Data = {key: base64.b64encode(value.encode()).decode() for key, value in secrets.items()}
+        data: Data = {key: _encoded(value) for key, value in secrets.items()}
         if await self._patched(vault, data):
             return
         with _said(vault):
@@ -40,6 +40,15 @@ class VaultSecrets:
             except kube_errors.AlreadyExistsError:  # the answer to our own first attempt was lost
                 pass
         await self._patched(vault, data)
+
+    async def swap(self, vault: Manifest, tested: tuple[str, str], secrets: Mapping[str, str]) -> None:
+        """Store secrets if a key still has this value. Raises: ConflictError, NotFoundError, ForbiddenError."""
+        key, value = tested
+        test = {"op": "test", "path": _path(key), "value": _encoded(value)}
+        adds = [{"op": "add", "path": _path(key), "value": _encoded(secret)} for key, secret in secrets.items()]
+        namespace, name = vault["metadata"]["namespace"], secret_name_for(vault)
+        with _said(vault):
+            await self.kube.patch_json(SECRETS, namespace, name, [test, *adds])
 
     async def purge(self, vault: Manifest, keys: Iterable[str]) -> None:
         """Remove secrets by their keys; what is not there is no error. Raises: ForbiddenError, RetryableError."""
@@ -70,6 +79,15 @@ def _said(vault: Manifest) -> Iterator[None]:
         namespace = vault["metadata"]["namespace"]
         text = f"the server may not write Secrets in namespace {namespace}; an administrator applies manifests/tenant"
         raise ForbiddenError(text) from refusal
+
+
+def _encoded(value: str) -> str:
+    return base64.b64encode(value.encode()).decode()
+
+
+def _path(key: str) -> str:
+    """Return the JSON pointer of a key, which by the rules of Secrets holds nothing to escape."""
+    return f"/data/{key}"
 
 
 def _secret_for(vault: Manifest, data: Data) -> Manifest:
