@@ -203,8 +203,10 @@ class Loop:
         if result is None:
             await self._hands.cancel(use)
             return
-        event = self._brief.write.tool_result(use, result, sandbox=self._hands.generation, processed=step.settles)
-        await self._log.append([event], processed=step.settles)
+        write = self._brief.write
+        event = write.tool_result(use, result, sandbox=self._hands.generation, processed=step.settles)
+        refusals = [write.server_missing(failure) for failure in self._servers.refusals()]
+        await self._log.append([event, *refusals], processed=step.settles)
 
     def _server(self, name: str) -> Hand:
         """Return the hand that an MCP server is; what its results are too long for goes into the sandbox."""

@@ -21,10 +21,13 @@ from managed_agents.proxy.files.transfers import HttpTransfers
 from managed_agents.proxy.files.uploads import Uploads
 from managed_agents.proxy.hand_listener import HandListener
 from managed_agents.proxy.health import health_routes
-from managed_agents.proxy.mcp_credentials import FileCredentials, parse_credentials
+from managed_agents.proxy.mcp_bearers import Bearers
+from managed_agents.proxy.mcp_credentials import parse_credentials
 from managed_agents.proxy.mcp_dialling import client_for
 from managed_agents.proxy.mcp_listener import McpListener
 from managed_agents.proxy.model_listener import ModelListener
+from managed_agents.proxy.oauth.server_grants import HttpServerGrants
+from managed_agents.proxy.oauth.token_endpoint import HttpTokenEndpoint
 from managed_agents.proxy.packages import Packages
 from managed_agents.proxy.providers import parse_providers
 from managed_agents.proxy.sandbox_ends import ServerClaims, SupervisorClient
@@ -66,7 +69,7 @@ async def running(settings: Settings) -> AsyncIterator[Ports]:
         uploads, outputs = Uploads(transfers), Outputs(transfers, finder)
         for files in (uploads, outputs):
             stack.push_async_callback(files.close)
-        mcp = await _mcp(stack, settings)
+        mcp = await _mcp(stack, settings, client, server)
         wake = WakeRelay(client, _configured(uploads, outputs, finder, mcp), _ended(outputs, finder))
         pool = _egress(settings, client, server)
         stack.push_async_callback(pool.close)
@@ -122,10 +125,15 @@ def _egress(settings: Settings, client: ClientSession, server: ServerAccess) -> 
     return EgressPool(Egress(settings.egress, Resolver().resolve), networking.for_session, SystemClock(), PoolPacing())
 
 
-async def _mcp(stack: AsyncExitStack, settings: Settings) -> McpListener:
+async def _mcp(
+    stack: AsyncExitStack, settings: Settings, server_client: ClientSession, server: ServerAccess
+) -> McpListener:
     client = await stack.enter_async_context(client_for(settings.egress, Resolver().resolve))
-    credentials = FileCredentials(WatchedFile(settings.credentials_file, parse_credentials))
-    return McpListener(client, settings.egress, credentials)
+    file = WatchedFile(settings.credentials_file, parse_credentials)
+    endpoint, grants = HttpTokenEndpoint(client, settings.egress), HttpServerGrants(server_client, server)
+    bearers = Bearers(file, endpoint, grants, SystemClock())
+    stack.push_async_callback(bearers.close)
+    return McpListener(client, settings.egress, bearers)
 
 
 def _client() -> ClientSession:

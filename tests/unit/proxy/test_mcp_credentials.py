@@ -1,15 +1,13 @@
 """Which credential goes with an MCP server."""
 
-from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
-from managed_agents.proxy.errors import RefusedError
+from managed_agents.contracts.api.mcp_servers import normalised
 from managed_agents.proxy.headers import mcp_request_headers
-from managed_agents.proxy.mcp_credentials import FileCredentials, parse_credentials
-from managed_agents.proxy.watched_file import WatchedFile
+from managed_agents.proxy.mcp_credentials import CredentialFile, McpCredential, Unusable, parse_credentials
 from support.requirements import requirement
 
 URL = "https://mcp.example.com/git"
@@ -18,21 +16,31 @@ OAUTH = {"id": "c2", "vault_id": "v2", "type": "mcp_oauth", "mcp_server_url": UR
 VARIABLE = {"id": "c3", "vault_id": "v2", "type": "environment_variable", "secret_name": "X", "secret_value": "three"}
 
 
-def _source(folder: Path, *entries: dict[str, Any]) -> FileCredentials:
-    file = folder / "credentials.json"
-    file.write_bytes(orjson.dumps({"credentials": entries}))
-    return FileCredentials(WatchedFile(file, parse_credentials))
+REFRESH = {"client_id": "i", "token_endpoint": "https://l.example", "refresh_token": "r"}
+BASIC = {"type": "client_secret_basic", "client_secret": "hidden"}
+UNUSABLE = {"id": "c4", "vault_id": "v1", "mcp_server_url": URL, "reason": "SecretNotFound"}
+
+
+def _file(*entries: dict[str, Any], unusable: tuple[dict[str, Any], ...] = ()) -> CredentialFile:
+    return parse_credentials(orjson.dumps({"session_id": "s", "credentials": entries, "unusable": unusable}))
+
+
+def _bearer(file: CredentialFile, url: str) -> str | None:
+    found = file.for_url(normalised(url))
+    return found.bearer if isinstance(found, McpCredential) else None
 
 
 @requirement("mcp-credential")
-def test_the_first_credential_of_the_url_wins(tmp_path: Path) -> None:
-    assert _source(tmp_path, VARIABLE, BEARER, OAUTH).bearer_for("https://MCP.example.com:443/git/") == "one"
-    assert _source(tmp_path, OAUTH, BEARER).bearer_for(URL) == "two"
-    assert _source(tmp_path, OAUTH, BEARER).bearer_for(f"{URL}/other") is None
+def test_the_first_credential_of_the_url_wins() -> None:
+    assert _bearer(_file(VARIABLE, BEARER, OAUTH), "https://MCP.example.com:443/git/") == "one"
+    assert _bearer(_file(OAUTH, BEARER), URL) == "two"
+    assert _bearer(_file(OAUTH, BEARER), f"{URL}/other") is None
+    assert _bearer(_file(BEARER, unusable=(UNUSABLE,)), URL) == "one"
+    assert isinstance(_file(unusable=(UNUSABLE,)).for_url(URL), Unusable)
 
 
-def test_no_file_is_no_credential(tmp_path: Path) -> None:
-    assert FileCredentials(WatchedFile(tmp_path / "none", parse_credentials)).bearer_for(URL) is None
+def test_an_empty_file_is_no_credential() -> None:
+    assert parse_credentials(b"").for_url(URL) is None
 
 
 @pytest.mark.parametrize(
@@ -42,15 +50,17 @@ def test_no_file_is_no_credential(tmp_path: Path) -> None:
         (BEARER | {"token": ""}, "credentials[0].token"),
         (BEARER | {"mcp_server_url": ""}, "credentials[0].mcp_server_url"),
         (OAUTH | {"mcp_server_url": "http://[hidden/"}, "credentials[0].mcp_server_url"),
+        (OAUTH | {"expires_at": "hidden"}, "credentials[0].expires_at"),
+        (OAUTH | {"refresh": "hidden"}, "credentials[0].refresh"),
+        (OAUTH | {"refresh": REFRESH}, "credentials[0].refresh.token_endpoint_auth.type"),
+        (OAUTH | {"refresh": {"token_endpoint_auth": BASIC}}, "credentials[0].refresh.refresh_token"),
     ],
 )
-def test_a_broken_file_is_told_by_its_field_and_never_by_its_value(
-    tmp_path: Path, entry: dict[str, Any], field: str
-) -> None:
-    with pytest.raises(RefusedError, match="credentials") as refused:
-        _source(tmp_path, entry).bearer_for(URL)
-    assert field in refused.value.message
-    assert "hidden" not in refused.value.message
+def test_a_broken_file_is_told_by_its_field_and_never_by_its_value(entry: dict[str, Any], field: str) -> None:
+    with pytest.raises(ValueError, match="credentials") as refused:
+        _file(entry)
+    assert field in str(refused.value)
+    assert "hidden" not in str(refused.value)
 
 
 @requirement("A19")

@@ -5,13 +5,18 @@ told to be of unknown outcome, and never repeated (design §6, guarantee I6).
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from managed_agents.harness.history.state import ToolUse
 from managed_agents.harness.mcp.client import McpClient, bounded
 from managed_agents.harness.mcp.content import result_from
-from managed_agents.harness.mcp.errors import McpError, McpNotReachedError, McpRefusedError
+from managed_agents.harness.mcp.errors import (
+    McpAuthenticationError,
+    McpError,
+    McpNotReachedError,
+    McpRefusedError,
+)
 from managed_agents.harness.settings import Settings
 from managed_agents.harness.tools.hand import (
     Call,
@@ -34,11 +39,12 @@ UNKNOWN = (
 
 
 class McpHand:
-    """One server. `Call.name` is the tool's own name."""
+    """One server. `Call.name` is the tool's own name; `refused` hears why no credential is good enough."""
 
-    def __init__(self, client: McpClient, settings: Settings) -> None:
+    def __init__(self, client: McpClient, settings: Settings, refused: Callable[[str], None] = lambda _: None) -> None:
         self._client = client
         self._settings = settings
+        self._refused = refused
 
     @property
     def generation(self) -> int | None:
@@ -54,6 +60,7 @@ class McpHand:
         except TimeoutError:
             raise HandUnavailableError(message=f"the server did not answer within {seconds:g} s.") from None
         except McpError as error:
+            self._tell(error)
             raise HandUnavailableError(message=f"{error.message}.") from None
         return GENERATION
 
@@ -83,11 +90,16 @@ class McpHand:
         except McpRefusedError as error:
             return {"content": [{"type": "text", "text": error.message}], "isError": True}
         except McpNotReachedError as error:
+            self._tell(error)
             self._client.forget()
             raise HandUnavailableError(message=f"{error.message}.") from None
         except McpError as error:
             self._client.forget()
             raise HandUnreachableError(message=f"{error.message}.") from None
+
+    def _tell(self, error: McpError) -> None:
+        if isinstance(error, McpAuthenticationError):
+            self._refused(error.message)
 
 
 async def perform(hand: Hand, use: ToolUse, *, recovers: bool) -> ToolResult:

@@ -43,6 +43,8 @@ class McpServers:
         self._offered: dict[str, tuple[McpTool, ...]] = {}
         self._refreshes: dict[str, asyncio.Task[tuple[McpTool, ...]]] = {}
         self._turn: int | None = None
+        self._refused: dict[str, str] = {}
+        self._told: set[str] = set()
 
     @property
     def offered(self) -> Mapping[str, tuple[McpTool, ...]]:
@@ -66,11 +68,21 @@ class McpServers:
             if name in self._offered and name not in missing:
                 self._refreshes[name] = asyncio.create_task(self._list(name))
         self._turn = turn
-        return [failure for failure in found if failure is not None]
+        failures = [failure for failure in found if failure is not None]
+        self._refused.clear()
+        self._told = {failure.server for failure in failures}
+        return failures
+
+    def refusals(self) -> Sequence[McpFailure]:
+        """Return which servers have refused a call for want of a credential since the last look, each once a turn."""
+        fresh = {name: message for name, message in self._refused.items() if name not in self._told}
+        self._refused.clear()
+        self._told |= fresh.keys()
+        return [_failure(name, causes.MCP_AUTHENTICATION, message) for name, message in fresh.items()]
 
     def hand(self, name: str) -> McpHand:
         """Return the hand that a server is."""
-        return McpHand(self._client(name), self._settings)
+        return McpHand(self._client(name), self._settings, lambda message: self._refused.update({name: message}))
 
     async def close(self) -> None:
         """Leave all servers."""
@@ -128,5 +140,5 @@ class McpServers:
 
 
 def _failure(server: str, cause: Cause, message: str) -> McpFailure:
-    text = f"MCP server {server!r}: {message}. Its tools are left out; it is tried again with the next turn."
+    text = f"MCP server {server!r}: {message}. The session goes on without it; it is tried again with the next turn."
     return McpFailure(server=server, cause=cause, message=text)
