@@ -46,7 +46,7 @@ SERVER = textwrap.dedent(
 )
 
 
-def calculator(namespace: Namespace) -> str:
+def calculator(namespace: Namespace, name: str = "calculator", program: str = SERVER) -> str:
     """Start an MCP server as a Service; return its name in the cluster."""
     container = {
         "name": "main",
@@ -59,30 +59,30 @@ def calculator(namespace: Namespace) -> str:
     }
     spec = {
         "containers": [container],
-        "volumes": [{"name": "files", "configMap": {"name": "calculator"}}],
+        "volumes": [{"name": "files", "configMap": {"name": name}}],
         "terminationGracePeriodSeconds": 0,
         "automountServiceAccountToken": False,
     }
-    labels = {"app": "calculator"}
+    labels = {"app": name}
     ports = [{"port": PORT}]
     create(
         namespace.name,
         {
             "apiVersion": "v1",
             "kind": "ConfigMap",
-            "metadata": {"name": "calculator"},
-            "data": {"server.py": SERVER},
+            "metadata": {"name": name},
+            "data": {"server.py": program},
         },
         {
             "apiVersion": "v1",
             "kind": "Service",
-            "metadata": {"name": "calculator"},
+            "metadata": {"name": name},
             "spec": {"selector": labels, "ports": ports},
         },
-        {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "calculator", "labels": labels}, "spec": spec},
+        {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": labels}, "spec": spec},
     )
-    kubectl("wait", "-n", namespace.name, "pod/calculator", "--for=condition=Ready", "--timeout=60s")
-    return f"calculator.{namespace.name}.svc.cluster.local"
+    kubectl("wait", "-n", namespace.name, f"pod/{name}", "--for=condition=Ready", "--timeout=60s")
+    return f"{name}.{namespace.name}.svc.cluster.local"
 
 
 def of(namespace: Namespace, session: str, *kinds: str) -> list[Object]:
