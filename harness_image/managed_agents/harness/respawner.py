@@ -1,6 +1,6 @@
 """PID 1 of the harness container: imports everything once, then keeps one worker forked from itself alive.
 
-`import anthropic` costs seconds and most of the memory; a fork costs milliseconds and shares it. So a worker that is
+Imports cost most of a second and most of the memory; a fork costs milliseconds and shares it. So a worker that is
 killed is back before its lease is lost, where a killed container would meet the kubelet's back-off (design §3).
 """
 

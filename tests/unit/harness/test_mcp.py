@@ -9,15 +9,11 @@ from hypothesis import strategies as st
 
 from managed_agents.harness.mcp.client import McpTool
 from managed_agents.harness.mcp.content import IMAGE_BASE64_BYTES_MAX, result_from
-from managed_agents.harness.mcp.errors import McpBrokenError
 from managed_agents.harness.mcp.names import model_name
-from managed_agents.harness.mcp.wire import MESSAGE_BYTES_MAX, SseEvent, SseParser
 from managed_agents.harness.tools.remote import remote_tools
 from support.requirements import requirement
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 8
-STREAM = 'id: 1\ndata:\n\n: hello\nevent: message\r\ndata: {"a":\r\ndata: 1}\r\nid: 2\r\n\r\nevent: other\rdata: x\r\r'
-EVENTS = [SseEvent(id="1"), SseEvent(data='{"a":\n1}', id="2"), SseEvent(name="other", data="x")]
 
 
 @given(st.text(min_size=1, max_size=300), st.text(min_size=1, max_size=300))
@@ -32,25 +28,6 @@ def test_names_of_different_tools_differ() -> None:
     pairs = [("a", "b__c"), ("a__b", "c"), ("a.b", "c"), ("a_b", "c"), ("a", "b.c"), ("a", "x" * 200), ("a", "x" * 201)]
     assert len({model_name(*pair) for pair in pairs}) == len(pairs)
     assert model_name("tracker", "add") == "mcp__tracker__add"
-
-
-@given(st.lists(st.integers(1, 40)))
-def test_a_stream_is_read_the_same_however_it_is_cut(cuts: list[int]) -> None:
-    parser, rest, found = SseParser(), STREAM.encode(), []
-    for cut in cuts:
-        found += parser.feed(rest[:cut])
-        rest = rest[cut:]
-    found += parser.feed(rest)
-    found += parser.feed(b"\n")  # what ends with a carriage return is known to have ended by what follows
-    assert found == EVENTS
-
-
-def test_a_message_without_end_is_refused() -> None:
-    parser, piece = SseParser(), b"x" * (MESSAGE_BYTES_MAX // 32)
-    for _ in range(32):
-        parser.feed(piece)
-    with pytest.raises(McpBrokenError):
-        parser.feed(piece)
 
 
 def _encoded(data: bytes) -> str:

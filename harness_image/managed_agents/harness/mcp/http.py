@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import aiohttp
 import orjson
 
+from managed_agents.harness import sse
 from managed_agents.harness.mcp.errors import (
     McpAuthenticationError,
     McpBrokenError,
@@ -19,13 +20,12 @@ from managed_agents.harness.mcp.errors import (
 from managed_agents.harness.mcp.wire import (
     MESSAGE_BYTES_MAX,
     Message,
-    SseEvent,
-    SseParser,
     answer_to,
     is_answer,
     is_request,
     parsed,
 )
+from managed_agents.harness.sse import SseEvent
 
 Heard = Callable[[Message], None]
 """Told each notification that comes before an answer."""
@@ -170,10 +170,11 @@ class StreamableHttp:
 
 async def events_of(response: aiohttp.ClientResponse) -> AsyncIterator[SseEvent]:
     """Yield the events of a stream as they come. Raises: McpBrokenError, and aiohttp's errors where it breaks."""
-    parser = SseParser()
-    async for piece in response.content.iter_any():
-        for event in parser.feed(piece):
+    try:
+        async for event in sse.events_of(response, MESSAGE_BYTES_MAX):
             yield event
+    except sse.OversizedError as problem:
+        raise McpBrokenError(f"the server sent {problem}") from None
 
 
 async def _whole(response: aiohttp.ClientResponse, wanted: int) -> Message:

@@ -1,8 +1,6 @@
-"""Messages of JSON-RPC 2.0 and of server-sent events, as MCP uses them. Pure."""
+"""Messages of JSON-RPC 2.0 as MCP uses them. Pure."""
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -18,62 +16,6 @@ MESSAGE_BYTES_MAX = 32 * 1024 * 1024
 """One message of a server: the bound of an event in the log, which a result must fit in anyway."""
 
 Message = Mapping[str, Any]
-_LINE = re.compile(rb"\r\n|\n|\r")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SseEvent:
-    """One server-sent event."""
-
-    name: str = "message"
-    data: str = ""
-    id: str | None = None
-
-
-class SseParser:
-    """Puts server-sent events together from pieces of a stream."""
-
-    def __init__(self) -> None:
-        self._rest: list[bytes] = []
-        self._rest_size = 0
-        self._fields: list[tuple[str, str]] = []
-        self._size = 0
-
-    def feed(self, piece: bytes) -> list[SseEvent]:
-        """Take in a piece and return the events that it completes. Raises: McpBrokenError on one that is too large."""
-        self._rest.append(piece)
-        self._rest_size += len(piece)
-        events: list[SseEvent] = []
-        if self._ends_a_line(piece):
-            buffer = b"".join(self._rest)
-            held = b"\r" if buffer.endswith(b"\r") else b""  # the line end may go on in the next piece
-            *lines, rest = _LINE.split(buffer.removesuffix(b"\r") if held else buffer)
-            self._rest, self._rest_size = [rest + held], len(rest) + len(held)
-            events = [event for line in lines if (event := self._line(line)) is not None]
-        if self._size + self._rest_size > MESSAGE_BYTES_MAX:
-            raise McpBrokenError(f"the server sent a message of more than {MESSAGE_BYTES_MAX} bytes")
-        return events
-
-    def _ends_a_line(self, piece: bytes) -> bool:
-        is_held = len(self._rest) > 1 and self._rest[-2].endswith(b"\r")
-        return is_held or b"\n" in piece or b"\r" in piece
-
-    def _line(self, line: bytes) -> SseEvent | None:
-        if not line:
-            return self._event()
-        if not line.startswith(b":"):
-            name, _, value = line.decode("utf-8", "replace").partition(":")
-            self._fields.append((name, value.removeprefix(" ")))
-            self._size += len(line)
-        return None
-
-    def _event(self) -> SseEvent | None:
-        fields, self._fields, self._size = self._fields, [], 0
-        if not fields:
-            return None
-        data = "\n".join(value for name, value in fields if name == "data")
-        last = dict(fields)
-        return SseEvent(name=last.get("event", "message"), data=data, id=last.get("id"))
 
 
 def request(request_id: int, method: str, params: Mapping[str, Any] | None = None) -> Message:
