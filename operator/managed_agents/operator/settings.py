@@ -39,19 +39,20 @@ class SessionSettings:
     """Who answers web searches, as JSON for each proxy (docs/web-tools.md)."""
     idle_timeout_seconds: int = 120
     """Where an Environment says nothing: long enough for a person's next message to find its harness warm."""
+    # Each may use a core: half of one made a Pod's start, half a second of CPU, take a whole second.
     proxy: ContainerResources = field(
         default_factory=lambda: ContainerResources(
-            requests={"cpu": "10m", "memory": "48Mi"}, limits={"cpu": "500m", "memory": "192Mi"}
+            requests={"cpu": "10m", "memory": "48Mi"}, limits={"cpu": "1", "memory": "192Mi"}
         )
     )
     harness: ContainerResources = field(
         default_factory=lambda: ContainerResources(
-            requests={"cpu": "20m", "memory": "96Mi"}, limits={"cpu": "1", "memory": "512Mi"}
+            requests={"cpu": "20m", "memory": "64Mi"}, limits={"cpu": "1", "memory": "512Mi"}
         )
     )
     supervisor: ContainerResources = field(
         default_factory=lambda: ContainerResources(
-            requests={"cpu": "10m", "memory": "32Mi"}, limits={"cpu": "500m", "memory": "256Mi"}
+            requests={"cpu": "10m", "memory": "32Mi"}, limits={"cpu": "1", "memory": "256Mi"}
         )
     )
     sandbox: ContainerResources = field(
