@@ -12,6 +12,7 @@ from managed_agents.proxy.bindings import Binding
 from managed_agents.proxy.egress import Egress, NetworkingOf, UndecidedError
 from managed_agents.proxy.egress_pool import EgressPool, PoolPacing
 from managed_agents.proxy.egress_rules import Networking
+from managed_agents.proxy.injection.sandboxes import SandboxCredentials
 from support.sandbox_process import SECRET, TOKEN, WAIT_SECONDS, Sandbox
 
 Served = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -42,7 +43,12 @@ class Network:
     networking: list[Networking | None]
 
     @classmethod
-    def under(cls, rules: EgressRules, networking: Networking | None) -> "Network":
+    def under(
+        cls,
+        rules: EgressRules,
+        networking: Networking | None,
+        credentials_of: Callable[[Binding], SandboxCredentials | None] = lambda _: None,
+    ) -> "Network":
         """Make a pool whose sessions all have this networking; None: the server cannot be asked."""
         names, held = Names(), [networking]
 
@@ -55,7 +61,8 @@ class Network:
             return read
 
         pacing = PoolPacing(waiting=4, pause_seconds=0.01, pause_seconds_max=0.05)
-        pool = EgressPool(Egress(rules, names.resolve), networking_for, SystemClock(), pacing)
+        egress = Egress(rules, names.resolve)
+        pool = EgressPool(egress, networking_for, SystemClock(), pacing, credentials_of=credentials_of)
         return cls(names, pool, held)
 
 

@@ -115,6 +115,7 @@ class Sandbox:
             *("--socket", str(self.folder / "s" / "r.sock"), "--workdir", str(self.workdir)),
             *("--root", str(self.folder / "outputs"), "--read-only-root", str(self.folder / "uploads")),
             *("--outputs", str(self.folder / "outputs"), "--spill-dir", str(self.folder / "spill")),
+            *("--trust-file", str(self.folder / "trust" / "ca-bundle.crt")),
             env={
                 **os.environ,
                 **self._network(),

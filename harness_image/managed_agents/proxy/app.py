@@ -21,6 +21,8 @@ from managed_agents.proxy.files.transfers import HttpTransfers
 from managed_agents.proxy.files.uploads import Uploads
 from managed_agents.proxy.hand_listener import HandListener
 from managed_agents.proxy.health import health_routes
+from managed_agents.proxy.injection.credentials import parse_environment_credentials
+from managed_agents.proxy.injection.sandboxes import SessionCredentials
 from managed_agents.proxy.mcp_bearers import Bearers
 from managed_agents.proxy.mcp_credentials import parse_credentials
 from managed_agents.proxy.mcp_dialling import client_for
@@ -70,11 +72,14 @@ async def running(settings: Settings) -> AsyncIterator[Ports]:
         for files in (uploads, outputs):
             stack.push_async_callback(files.close)
         mcp = await _mcp(stack, settings, client, server)
-        wake = WakeRelay(client, _configured(uploads, outputs, finder, mcp), _ended(outputs, finder))
-        pool = _egress(settings, client, server)
+        vault = SessionCredentials(WatchedFile(settings.credentials_file, parse_environment_credentials))
+        pool = _egress(settings, client, server, vault)
+        wake = WakeRelay(client, _configured(uploads, outputs, finder, mcp, vault), _ended(outputs, finder))
         stack.push_async_callback(pool.close)
         in_use = _all(pool.ensure, uploads.in_use, outputs.in_use)
-        hand = SandboxHand(claims, supervisor, settings.pacing, SystemClock(), in_use=in_use)
+        hand = SandboxHand(
+            claims, supervisor, settings.pacing, SystemClock(), in_use=in_use, environment_of=vault.environment_of
+        )
         model = ModelListener(client, WatchedFile(settings.providers_file, parse_providers))
         sessions = SessionListener(client, server, wake, outputs)
 
@@ -93,10 +98,13 @@ async def running(settings: Settings) -> AsyncIterator[Ports]:
         await wake.left(seconds=settings.leaving_seconds)
 
 
-def _configured(uploads: Uploads, outputs: Outputs, finder: SandboxFinder, mcp: McpListener) -> Configured:
+def _configured(
+    uploads: Uploads, outputs: Outputs, finder: SandboxFinder, mcp: McpListener, vault: SessionCredentials
+) -> Configured:
     def configured(config: Mapping[str, object], epoch: int | None) -> None:
         uploads.configure(config)
         mcp.configure(config)
+        vault.configure(config)
         if epoch is not None:
             finder.leased(str(config.get("id")), epoch)
             outputs.leased()
@@ -120,9 +128,9 @@ def _all(*listeners: Callable[[Binding], None]) -> Callable[[Binding], None]:
     return tell
 
 
-def _egress(settings: Settings, client: ClientSession, server: ServerAccess) -> EgressPool:
-    networking = SessionNetworking(client, server)
-    return EgressPool(Egress(settings.egress, Resolver().resolve), networking.for_session, SystemClock(), PoolPacing())
+def _egress(settings: Settings, client: ClientSession, server: ServerAccess, vault: SessionCredentials) -> EgressPool:
+    networking, egress = SessionNetworking(client, server), Egress(settings.egress, Resolver().resolve)
+    return EgressPool(egress, networking.for_session, SystemClock(), PoolPacing(), credentials_of=vault.of)
 
 
 async def _mcp(

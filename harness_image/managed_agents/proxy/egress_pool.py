@@ -17,10 +17,14 @@ from managed_agents.contracts.clock import Clock
 from managed_agents.proxy.bindings import Binding
 from managed_agents.proxy.egress import Egress, NetworkingOf
 from managed_agents.proxy.egress_request import HEAD_BYTES_MAX
+from managed_agents.proxy.injection.sandboxes import SandboxCredentials
 from managed_agents.proxy.settings import CONNECT_SECONDS
 
 START = b"\x01"
 """What the supervisor sends when a tool has come, and what it gets back when we are still there."""
+
+_Streams = tuple[StreamReader, StreamWriter]
+_Serve = Callable[[_Streams], Coroutine[Any, Any, None]]
 
 _log = structlog.get_logger(listener="egress")
 
@@ -47,9 +51,16 @@ class EgressPool:
     """Keeps connections waiting at the sandbox of the newest binding."""
 
     def __init__(
-        self, egress: Egress, networking_for: Callable[[str], NetworkingOf], clock: Clock, pacing: PoolPacing
+        self,
+        egress: Egress,
+        networking_for: Callable[[str], NetworkingOf],
+        clock: Clock,
+        pacing: PoolPacing,
+        *,
+        credentials_of: Callable[[Binding], SandboxCredentials | None] = lambda _: None,
     ) -> None:
         self._egress = egress
+        self._credentials_of = credentials_of
         self._networking_for = networking_for
         self._clock = clock
         self._pacing = pacing
@@ -68,11 +79,15 @@ class EgressPool:
         if known is not None and known.pod_name != binding.pod_name:
             for task in self._tunnels:
                 task.cancel()
-        networking_of = self._networking_for(binding.session)
+        serve = self._serving(binding)
         self._binding = binding
         self._waiting = set()
         for _ in range(self._pacing.waiting):
-            _keep(self._waiting, self._hold(binding, networking_of))
+            _keep(self._waiting, self._hold(binding, serve))
+
+    def _serving(self, binding: Binding) -> _Serve:
+        networking_of, credentials = self._networking_for(binding.session), self._credentials_of(binding)
+        return lambda streams: self._egress.serve(streams, networking_of, credentials)
 
     async def close(self) -> None:
         """Drop every connection."""
@@ -81,7 +96,7 @@ class EgressPool:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _hold(self, binding: Binding, networking_of: NetworkingOf) -> None:
+    async def _hold(self, binding: Binding, serve: _Serve) -> None:
         broken_since: float | None = None
         pause = self._pacing.pause_seconds
         while True:
@@ -90,7 +105,7 @@ class EgressPool:
             try:
                 streams = await _offered(binding)
                 broken_since, pause = None, self._pacing.pause_seconds
-                await self._assigned(streams, networking_of)
+                await self._assigned(streams, serve)
                 handed_over = True
                 continue
             except _RefusedError as refusal:
@@ -108,7 +123,7 @@ class EgressPool:
             await asyncio.sleep(pause)
             pause = min(2 * pause, self._pacing.pause_seconds_max)
 
-    async def _assigned(self, streams: tuple[StreamReader, StreamWriter], networking_of: NetworkingOf) -> None:
+    async def _assigned(self, streams: _Streams, serve: _Serve) -> None:
         """Wait for a tool and hand connection and room over. Raises: OSError when the sandbox drops it before."""
         reader, writer = streams
         with _closing_unless_kept(writer) as kept:
@@ -118,9 +133,7 @@ class EgressPool:
             await writer.drain()
             kept.set()
         # Not by the task itself: one that is cancelled before it begins runs no line, so no `finally` either.
-        _keep(self._tunnels, self._egress.serve(streams, networking_of)).add_done_callback(
-            lambda _: self._let_go(writer)
-        )
+        _keep(self._tunnels, serve(streams)).add_done_callback(lambda _: self._let_go(writer))
 
     def _let_go(self, writer: StreamWriter) -> None:
         writer.close()

@@ -121,7 +121,7 @@ def _named(host: str, networking: Networking, rules: EgressRules) -> Decision:
         return Decision(is_allowed=False, reason="internal_name", message=text)
     if not networking.is_limited:
         return Decision(is_allowed=True, reason="administrator" if host in rules.hosts else "unrestricted")
-    if _matches(host, networking.hosts):
+    if matches(host, networking.hosts):
         return Decision(is_allowed=True, reason="allowed_host")
     if networking.allows_package_managers and host in rules.registry_hosts():
         return Decision(is_allowed=True, reason="package_manager")
@@ -136,7 +136,7 @@ def _is_internal(host: str) -> bool:
     return "." not in host or any(host == suffix or host.endswith(f".{suffix}") for suffix in _INTERNAL_SUFFIXES)
 
 
-def _matches(host: str, patterns: frozenset[str]) -> bool:
+def matches(host: str, patterns: frozenset[str]) -> bool:
     """A name matches itself, and `*.` with any of its parents: `*.x` does not match `x`."""
     if host in patterns:
         return True

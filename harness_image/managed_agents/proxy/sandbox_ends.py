@@ -1,5 +1,6 @@
 """The two ends that a sandbox call talks to: the server, which knows of it, and its supervisor, which runs it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import quote
@@ -37,8 +38,11 @@ class Claims(Protocol):
 class Supervisor(Protocol):
     """What a bound sandbox does."""
 
-    async def bind(self, binding: Binding) -> None:
-        """Bind the Pod, or raise its epoch. Raises: RefusedError, UnreachableError, MalformedError."""
+    async def bind(self, binding: Binding, environment: Mapping[str, object] | None = None) -> None:
+        """Bind the Pod, or raise its epoch, and tell it its tools' environment; without one they keep what they have.
+
+        Raises: RefusedError, UnreachableError, MalformedError.
+        """
         ...
 
     async def call(self, binding: Binding, method: str, path: str, body: bytes | None = None) -> object:
@@ -97,7 +101,7 @@ class SupervisorClient:
         self._client = client
         self._timeout = ClientTimeout(total=None, sock_connect=pacing.connect_seconds, sock_read=pacing.reply_seconds)
 
-    async def bind(self, binding: Binding) -> None:
+    async def bind(self, binding: Binding, environment: Mapping[str, object] | None = None) -> None:
         """Bind the Pod, or raise its epoch; see `Supervisor`."""
         body = {
             "session": binding.session,
@@ -105,6 +109,7 @@ class SupervisorClient:
             "name": binding.name,
             "secret": binding.secret,
             "resources": {},
+            **({} if environment is None else {"environment": environment}),
         }
         headers = {"Authorization": f"Bearer {binding.token}"}
         await json_call(

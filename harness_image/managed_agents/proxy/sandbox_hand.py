@@ -5,7 +5,7 @@ call is sent again, which is safe because the supervisor's journal joins or repe
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 from urllib.parse import quote
 
@@ -28,6 +28,13 @@ Answer = TypeVar("Answer")
 _FOREIGN = frozenset({"authentication_error", "permission_error", "not_bound", "already_bound", "malformed_reply"})
 """Answers of one that does not know this binding: perhaps another Pod, which got a dead one's address."""
 
+EnvironmentOf = Callable[[Binding], Awaitable[Mapping[str, object] | None]]
+"""What a sandbox's tools get in their environment, as `/bind` takes it; null where that is not known now."""
+
+
+async def _no_environment(_: Binding) -> Mapping[str, object] | None:
+    return None
+
 
 class SandboxHand:
     """The session's sandbox. Keeps the binding of the last provision, and how it ended."""
@@ -40,9 +47,15 @@ class SandboxHand:
         clock: Clock,
         *,
         in_use: Callable[[Binding], None] = lambda _: None,
+        environment_of: EnvironmentOf = _no_environment,
     ) -> None:
-        """`in_use` is told each binding that is provisioned or executed under, before the call is made."""
+        """`in_use` is told each binding that is provisioned or executed under, before the call is made.
+
+        `environment_of` gives what its tools get; a sandbox is bound again where that has changed.
+        """
         self._in_use = in_use
+        self._environment_of = environment_of
+        self._environment: Mapping[str, object] | None = None
         self._claims = claims
         self._supervisor = supervisor
         self._pacing = pacing
@@ -60,18 +73,28 @@ class SandboxHand:
             raise RefusedError(502, "bad_gateway", f"the server's claim is malformed: {problem}") from None
         if isinstance(claimed, Pending):
             return claimed
+        environment = await self._environment_of(claimed)
         if claimed == self._binding and self._ended is None:
             self._in_use(claimed)
+            await self._tell(claimed, environment)
             return claimed
-        await self._persist(claimed, lambda: self._supervisor.bind(claimed))
+        await self._persist(claimed, lambda: self._supervisor.bind(claimed, environment))
         # Two provisions may overlap: the one of the later epoch stays.
         if self._binding is None or not claimed.is_older_than(self._binding):
-            self._binding, self._ended = claimed, None
+            self._binding, self._ended, self._environment = claimed, None, environment
             self._in_use(claimed)
         return claimed
 
+    async def _tell(self, binding: Binding, environment: Mapping[str, object] | None) -> None:
+        """Bind a sandbox again whose tools' environment has changed: a vault has got or lost a credential."""
+        if environment is not None and environment != self._environment:
+            await self._persist(binding, lambda: self._supervisor.bind(binding, environment))
+            self._environment = environment
+
     async def execute(self, body: bytes) -> dict[str, object]:
         """Run a tool, or join or repeat the call of that id, and return its result. Raises: RefusedError."""
+        if (binding := self._binding) is not None and self._ended is None:
+            await self._tell(binding, await self._environment_of(binding))
         return await self._call(result_from, "POST", "/execute", body)
 
     async def lookup(self, tool_use_id: str) -> dict[str, object]:

@@ -3,6 +3,7 @@
 Given to the operator as one JSON document and handed on to every proxy; docs/egress.md describes each key.
 """
 
+import ssl
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -37,12 +38,15 @@ class EgressRules:
     registries: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """The hosts that `allow_package_managers` adds to a limited Environment, by package manager."""
 
+    authorities: tuple[str, ...] = ()
+    """Certificates in PEM that are trusted beside the system's, at hosts that have a credential."""
+
     def registry_hosts(self) -> frozenset[str]:
         """Return the hosts of all package managers."""
         return frozenset(host for hosts in self.registries.values() for host in hosts)
 
 
-_KEYS = ("ports", "allowed_hosts", "allowed_cidrs", "blocked_cidrs", "registries")
+_KEYS = ("ports", "allowed_hosts", "allowed_cidrs", "blocked_cidrs", "registries", "authorities")
 
 
 def parse_rules(text: str) -> EgressRules:
@@ -60,6 +64,7 @@ def parse_rules(text: str) -> EgressRules:
         allowed=_networks("allowed_cidrs", document.get("allowed_cidrs") or []),
         blocked=_networks("blocked_cidrs", document.get("blocked_cidrs") or []),
         registries=registries,
+        authorities=_certificates("authorities", document.get("authorities") or []),
     )
 
 
@@ -67,6 +72,17 @@ def _texts(key: str, value: Any) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
         raise TypeError(f"{key}: a list of texts is required")
     return [item.lower().rstrip(".") for item in value]
+
+
+def _certificates(key: str, value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise TypeError(f"{key}: a list of certificates in PEM is required")
+    for item in value:
+        try:
+            ssl.PEM_cert_to_DER_cert(item)
+        except (TypeError, ValueError, AttributeError):
+            raise ValueError(f"{key}: each must be one certificate in PEM") from None
+    return tuple(value)
 
 
 def _port(key: str, value: Any) -> int:

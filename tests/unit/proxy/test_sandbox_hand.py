@@ -1,6 +1,6 @@
 """What a broken connection to the sandbox means, and which binding is kept."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
 import pytest
@@ -64,10 +64,12 @@ class FakeSupervisor:
         self.outcomes = list(outcomes) or [RESULT]
         self.calls: list[tuple[int, str, str]] = []
         self.binds: list[Binding] = []
+        self.environments: list[Mapping[str, object] | None] = []
         self.bind_problem: Exception | None = None
 
-    async def bind(self, binding: Binding) -> None:
+    async def bind(self, binding: Binding, environment: Mapping[str, object] | None = None) -> None:
         self.binds.append(binding)
+        self.environments.append(environment)
         if self.bind_problem is not None:
             raise self.bind_problem
 

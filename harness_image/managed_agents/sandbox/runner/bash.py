@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from pathlib import Path
 from typing import Any
 
 from managed_agents.sandbox.runner.children import Children
-from managed_agents.sandbox.runner.environment import scrubbed
+from managed_agents.sandbox.runner.environment import SessionEnvironment
 from managed_agents.sandbox.runner.limits import BASH_TIMEOUT_SECONDS, BASH_TIMEOUT_SECONDS_MAX
 from managed_agents.sandbox.runner.oom import NOTE, OomCounter
 from managed_agents.sandbox.runner.shell import Shell, ShellTimeoutError
@@ -22,7 +21,11 @@ _RESET = "working directory, variables and background jobs were reset"
 class Bash:
     """Holds the shell between calls. Calls must not overlap."""
 
-    def __init__(self, children: Children, workdir: Path, spill: SpillFolder, oom: OomCounter) -> None:
+    def __init__(
+        self, children: Children, workdir: Path, spill: SpillFolder, oom: OomCounter, environment: SessionEnvironment
+    ) -> None:
+        self._environment = environment
+        self._known: dict[str, str] = {}  # what the shell has of the session's variables
         self._children = children
         self._workdir = workdir
         self._spill = spill
@@ -41,7 +44,7 @@ class Bash:
         shell, note = self._living_shell()
         struck = self._oom.read()
         try:
-            captured = await shell.run(parsed["command"], timeout, lambda: self._spill.open(call_id))
+            captured = await shell.run(parsed["command"], timeout, lambda: self._spill.open(call_id), self._news())
         except ShellTimeoutError as error:
             self._ended_by = "was ended with the command that timed out"
             message = f"bash: bash command timed out after {timeout}s"
@@ -83,10 +86,18 @@ class Bash:
         why = self._ended_by or ended
         return self._start(), f"[bash session restarted: the previous shell {why}; {_RESET}]\n"
 
+    def _news(self) -> dict[str, str]:
+        """Return the variables that the session has given since the shell began: it lives long, vaults change."""
+        current = self._environment.variables()
+        news = {name: value for name, value in current.items() if self._known.get(name) != value}
+        self._known = current
+        return news
+
     def _start(self) -> Shell:
         self._ended_by = None
+        self._known = self._environment.variables()
         try:
-            self._shell = Shell.start(self._children, self._workdir, scrubbed(os.environ))
+            self._shell = Shell.start(self._children, self._workdir, self._environment.tools())
         except BlockingIOError as error:
             raise ToolError(
                 "bash: no process can be started, the sandbox's process limit is reached; "

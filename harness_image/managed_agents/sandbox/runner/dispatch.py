@@ -18,9 +18,15 @@ class Dispatcher:
     """Runs each call once. bash calls share a shell and so take turns, as do the tools that change files."""
 
     def __init__(
-        self, toolset: Toolset, boot_id: str, publish: Callable[[Frame], None], ended: Callable[[], None]
+        self,
+        toolset: Toolset,
+        boot_id: str,
+        publish: Callable[[Frame], None],
+        ended: Callable[[], None],
+        given: Callable[[Frame], None],
     ) -> None:
-        """`ended` is called after each call, before its result is published."""
+        """`ended` is called after each call, before its result is published; `given` takes `environment` frames."""
+        self._given = given
         self._toolset = toolset
         self._ended = ended
         self._boot_id = boot_id
@@ -47,6 +53,8 @@ class Dispatcher:
             self._cancel(call_id)
         elif frame["op"] == "ack":
             self._unacked.pop(call_id, None)
+        elif frame["op"] == "environment":
+            self._given(frame)
 
     async def close(self) -> None:
         """End all calls and the shell."""

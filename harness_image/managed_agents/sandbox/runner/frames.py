@@ -1,6 +1,7 @@
 """Frames on the socket between supervisor and runner: four bytes of big-endian length, then a JSON object.
 
-To the runner: `execute {tool_use_id, name, input}`, `cancel {tool_use_id}`, `ack {tool_use_id}`. From the runner:
+To the runner: `environment {variables, authority}` first and where it changes, `execute {tool_use_id, name, input}`,
+`cancel {tool_use_id}`, `ack {tool_use_id}`. From the runner:
 `hello {boot_id, running}` first, then `result {tool_use_id, content, is_error, outcome}`, repeated after each
 reconnection until it is acknowledged.
 """

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from managed_agents.sandbox.runner.children import Children, protect_self
 from managed_agents.sandbox.runner.dispatch import Dispatcher
+from managed_agents.sandbox.runner.environment import TRUST_FILE, SessionEnvironment
 from managed_agents.sandbox.runner.frames import Frame, FrameError, encode, read_frame
 from managed_agents.sandbox.runner.limits import RECONNECT_SECONDS, RECONNECT_SECONDS_MAX
 from managed_agents.sandbox.runner.oom import OomCounter
@@ -43,6 +44,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--read-only-root", type=Path, action="append", help="one they may reach but not change")
     made.add_argument("--outputs", type=Path, default=DEFAULT_ROOTS[0], help="where files are left for the session")
     made.add_argument("--spill-dir", type=Path, default=Path("/tmp/tool-output"), help="where long outputs are kept")  # noqa: S108 - of the sandbox, which has one user
+    made.add_argument("--trust-file", type=Path, default=TRUST_FILE, help="where the tools find whom to trust")
     return made
 
 
@@ -65,13 +67,16 @@ class Runner:
         self._roots = roots_of(options)
         self._outputs: Path = options.outputs
         self._spill = SpillFolder(options.spill_dir)
+        self._environment = SessionEnvironment(options.trust_file)
         self._writer: asyncio.StreamWriter | None = None
 
     async def serve(self) -> None:
         """Serve until SIGTERM or SIGINT, then end all processes started here."""
         children = Children()
-        toolset = Toolset(self._roots, self._spill, children, OomCounter())
-        dispatcher = Dispatcher(toolset, uuid.uuid4().hex, self._publish, partial(share, self._outputs))
+        toolset = Toolset(self._roots, self._spill, children, OomCounter(), self._environment)
+        dispatcher = Dispatcher(
+            toolset, uuid.uuid4().hex, self._publish, partial(share, self._outputs), self._environment.given
+        )
         connecting = asyncio.ensure_future(self._keep_connected(dispatcher))
         stopped = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):

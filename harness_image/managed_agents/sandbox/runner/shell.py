@@ -76,13 +76,22 @@ class Shell:
         """Whether SIGKILL ended the shell."""
         return self._exited.done() and self._exited.result() == -9
 
-    async def run(self, command: str, timeout: float, open_spill: Callable[[], SpillFile]) -> Captured:
-        """Run a command to its end, or to the shell's. Raises `ShellTimeoutError`; cancelled, it ends the shell too."""
+    async def run(
+        self,
+        command: str,
+        timeout: float,
+        open_spill: Callable[[], SpillFile],
+        variables: Mapping[str, str] | None = None,
+    ) -> Captured:
+        """Run a command to its end, or to the shell's. Raises `ShellTimeoutError`; cancelled, it ends the shell too.
+
+        `variables` are set in the shell first.
+        """
         marker = f"__MA_CMD_{uuid.uuid4().hex}_DONE__"
         self._capture.expect(marker.encode(), open_spill)
         self._finished = self._loop.create_future()
         try:
-            self._write(script_for(command, marker))
+            self._write(script_for(command, marker, variables or {}))
             ends: set[asyncio.Future[Any]] = {self._finished, self._exited}
             done, _ = await asyncio.wait(ends, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
             if not done:
@@ -154,8 +163,8 @@ class Shell:
                     stream.close()
 
 
-def script_for(command: str, marker: str) -> bytes:
-    """Return what the shell reads: the command, then a line of the marker and the exit code.
+def script_for(command: str, marker: str, variables: Mapping[str, str] | None = None) -> bytes:
+    """Return what the shell reads: variables to set, the command, then a line of the marker and the exit code.
 
     `eval` of a single word, where the SDK writes the command between braces: a command with a syntax error or an open
     quote then fails by itself, instead of ending the shell or swallowing the marker. It is written on one line and
@@ -163,7 +172,8 @@ def script_for(command: str, marker: str) -> bytes:
     """
     printed = f"printf '\\n{marker[:8]}''{marker[8:]}%d\\n' $?"
     blank = "\n" * (command.count("\n") + 1)
-    return f"eval {_ansi_quoted(command)} </dev/null 2>&1; {printed}\n{blank}".encode("utf-8", "replace")
+    exports = "".join(f"export {name}={_ansi_quoted(value)}; " for name, value in (variables or {}).items())
+    return f"{exports}eval {_ansi_quoted(command)} </dev/null 2>&1; {printed}\n{blank}".encode("utf-8", "replace")
 
 
 def _ansi_quoted(text: str) -> str:

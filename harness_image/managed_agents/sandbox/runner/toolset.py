@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
 from managed_agents.sandbox.runner import repository
 from managed_agents.sandbox.runner.bash import Bash
 from managed_agents.sandbox.runner.children import Children
+from managed_agents.sandbox.runner.environment import TRUST_FILE, SessionEnvironment
 from managed_agents.sandbox.runner.isolate import run_isolated
 from managed_agents.sandbox.runner.limits import FILE_TOOL_SECONDS_MAX
 from managed_agents.sandbox.runner.oom import OomCounter
@@ -30,12 +32,20 @@ Result = dict[str, Any]
 class Toolset:
     """The tools of one sandbox."""
 
-    def __init__(self, roots: Roots, spill: SpillFolder, children: Children, oom: OomCounter) -> None:
+    def __init__(
+        self,
+        roots: Roots,
+        spill: SpillFolder,
+        children: Children,
+        oom: OomCounter,
+        environment: SessionEnvironment | None = None,
+    ) -> None:
+        self._environment = environment or SessionEnvironment(TRUST_FILE)
         self._roots = roots
         self._spill = spill
         self._children = children
         self._oom = oom
-        self.bash = Bash(children, roots.workdir, spill, oom)
+        self.bash = Bash(children, roots.workdir, spill, oom, self._environment)
 
     async def call(self, call_id: str, name: str, arguments: Any) -> Result:
         """Run one call; every failure of a tool is a result."""
@@ -54,6 +64,7 @@ class Toolset:
 
     async def _clone(self, arguments: Any) -> Any:
         def work() -> Any:
+            os.environ.update(self._environment.trust())  # of the forked process, which does nothing else
             return repository.clone(self._roots.workdir, arguments)
 
         return await run_isolated("repository", work, repository.CLONE_SECONDS_MAX, self._children, self._oom)

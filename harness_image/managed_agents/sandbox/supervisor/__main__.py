@@ -7,6 +7,7 @@ import signal
 import sys
 
 from managed_agents.sandbox.supervisor.calls import Calls
+from managed_agents.sandbox.supervisor.environment import KeptEnvironment
 from managed_agents.sandbox.supervisor.fence import Fence
 from managed_agents.sandbox.supervisor.file_routes import FileRoutes
 from managed_agents.sandbox.supervisor.file_thread import FileThread
@@ -31,14 +32,15 @@ async def serve(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     install_runner(settings.runner_file)
     store = Store(Journal.open(settings.journal))
-    link = RunnerLink(settings.socket)
+    thread = FileThread()
+    environment = KeptEnvironment(settings.journal / "environment.json", thread)
+    link = RunnerLink(settings.socket, environment.frames)
     calls = Calls(store, link, settings.runner_wait_seconds)
     relay = Relay()
-    thread = FileThread()
     uploads = Uploads(settings.uploads, settings.journal / "uploads.json", thread, settings.uploads_bytes_max)
     files = FileRoutes(uploads, Outputs(settings.outputs, thread), settings.file_bytes_max)
     packages = Packages(settings.packages, settings.packages_digest, thread)
-    routes = Routes(Fence(store, settings.token_sha256), calls, link, relay, files, packages)
+    routes = Routes(Fence(store, settings.token_sha256), calls, link, relay, files, packages, environment)
     server = HttpServer(routes.admit, settings.body_bytes_max)
     try:
         await link.start(calls)

@@ -7,6 +7,7 @@ import hmac
 from dataclasses import dataclass
 from typing import Any
 
+from managed_agents.sandbox.supervisor.environment import ToolsEnvironment, parse_environment
 from managed_agents.sandbox.supervisor.errors import ContractError, invalid, permission, stale_epoch
 
 NAME_CHARS_MAX = 256
@@ -21,6 +22,8 @@ class BindRequest:
     name: str
     secret_sha256: str
     epoch: int
+    environment: ToolsEnvironment | None = None
+    """Null: the tools keep the one they have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +50,7 @@ def parse_bind(body: Any) -> BindRequest:
         name=_text(body, "name", 1, NAME_CHARS_MAX),
         secret_sha256=sha256(secret),
         epoch=epoch,
+        environment=parse_environment(body["environment"]) if "environment" in body else None,
     )
 
 

@@ -41,8 +41,10 @@ class Hello:
 class RunnerLink:
     """Listens for the runner. A second connection is refused while the first lives: it could only be user code."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, greeting: Callable[[], list[Frame]] = list) -> None:
+        """`greeting` gives what a runner is told before any call."""
         self._path = path
+        self._greeting = greeting
         self._server: asyncio.Server | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._events: RunnerEvents | None = None
@@ -101,6 +103,7 @@ class RunnerLink:
         try:
             async with asyncio.timeout(HELLO_SECONDS):
                 hello = parse_hello(await read_frame(reader, RESULT_FRAME_BYTES_MAX))
+            writer.writelines(encode(frame) for frame in self._greeting())
             self._connected(hello)
             while True:
                 self._received(await read_frame(reader, RESULT_FRAME_BYTES_MAX))

@@ -7,6 +7,7 @@ from typing import Any
 
 from managed_agents.sandbox.supervisor.binding import parse_bind
 from managed_agents.sandbox.supervisor.calls import Calls, check_call_id, parse_call
+from managed_agents.sandbox.supervisor.environment import KeptEnvironment
 from managed_agents.sandbox.supervisor.errors import ContractError, invalid, not_found
 from managed_agents.sandbox.supervisor.fence import Fence
 from managed_agents.sandbox.supervisor.file_routes import FOLDERS, FileRoutes
@@ -22,8 +23,16 @@ class Routes:
     """Admits requests: authentication and the epoch's syntax by the head alone, so no stranger's body is read."""
 
     def __init__(
-        self, fence: Fence, calls: Calls, link: RunnerLink, relay: Relay, files: FileRoutes, packages: Packages
+        self,
+        fence: Fence,
+        calls: Calls,
+        link: RunnerLink,
+        relay: Relay,
+        files: FileRoutes,
+        packages: Packages,
+        environment: KeptEnvironment,
     ) -> None:
+        self._environment = environment
         self._fence = fence
         self._calls = calls
         self._link = link
@@ -98,6 +107,9 @@ class Routes:
     async def _bind(self, body: bytes) -> Response:
         request = parse_bind(parse_json(body))
         await self._fence.bind(request)
+        if request.environment is not None and await self._environment.put(request.environment):
+            for frame in self._environment.frames():
+                await self._link.send(frame)
         answer = {"session": request.session, "name": request.name, "epoch": request.epoch}
         return Response(status=200, body=answer)
 

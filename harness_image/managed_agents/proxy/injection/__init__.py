@@ -1,0 +1,1 @@
+"""Credentials that are environment variables: placeholders in the sandbox, values on the way out (docs/egress.md)."""

@@ -1,0 +1,117 @@
+"""The credentials of a session for each of its sandboxes: what the sandbox is told, and what counts on its way out."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import structlog
+
+from managed_agents.proxy.bindings import Binding
+from managed_agents.proxy.egress_refusal import EgressRefusedError
+from managed_agents.proxy.injection.credentials import EnvironmentCredential, EnvironmentCredentials
+from managed_agents.proxy.injection.grants import HostGrants, grants_for, variables_for
+from managed_agents.proxy.watched_file import WatchedFile
+
+if TYPE_CHECKING:
+    from managed_agents.proxy.injection.authority import Authority
+
+FILE_SECONDS_MAX = 5.0
+"""A session's file comes within a second of its harness; a sandbox that is bound before would lack its variables."""
+
+POLL_SECONDS = 0.05
+SANDBOXES_MAX = 4
+"""Sandboxes whose authority is kept; a session has one at a time."""
+
+_log = structlog.get_logger(listener="egress")
+
+
+class SandboxCredentials:
+    """What one sandbox may use of its session's credentials, read anew at each question."""
+
+    def __init__(self, file: WatchedFile[EnvironmentCredentials], binding: Binding) -> None:
+        self._file = file
+        self._session = binding.session
+        self._secret = binding.secret
+
+    @cached_property
+    def authority(self) -> "Authority":
+        """The sandbox's certificate authority."""
+        from managed_agents.proxy.injection.authority import Authority
+
+        return Authority(self._secret)
+
+    def grants_at(self, host: str) -> HostGrants:
+        """Return what counts for a host now. Raises: EgressRefusedError."""
+        return grants_for(self._secret, host, self._credentials() or ())
+
+    def is_there(self) -> bool:
+        """Tell whether the session's file has come. Raises: EgressRefusedError."""
+        return self._credentials() is not None
+
+    def environment(self) -> dict[str, object]:
+        """Return what the sandbox's tools get, in the form of `/bind` (docs/sandbox.md); empty where there is nothing.
+
+        Raises: EgressRefusedError.
+        """
+        credentials = self._credentials()
+        if not credentials:
+            return {}
+        return {"variables": variables_for(self._secret, credentials), "authority": self.authority.certificate}
+
+    def _credentials(self) -> tuple[EnvironmentCredential, ...] | None:
+        try:
+            found = self._file.read()
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as problem:
+            # Our own errors name the field only; those of JSON and of the system hold no content.
+            text = f"the session's credentials: {problem}"
+            raise EgressRefusedError(status=503, reason="credentials_unreadable", message=text) from None
+        return found.credentials if found.session_id in {None, self._session} else None
+
+
+class SessionCredentials:
+    """Gives each sandbox of a session its credentials. Told each config, which says whether there are vaults."""
+
+    def __init__(self, file: WatchedFile[EnvironmentCredentials], *, seconds_max: float = FILE_SECONDS_MAX) -> None:
+        self._file = file
+        self._seconds_max = seconds_max
+        self._awaited: str | None = None
+        self._sandboxes: OrderedDict[str, SandboxCredentials] = OrderedDict()
+
+    def configure(self, config: Mapping[str, object]) -> None:
+        """Note whether a session has vaults."""
+        self._awaited = str(config.get("id")) if config.get("vault_ids") else None
+
+    def of(self, binding: Binding) -> SandboxCredentials:
+        """Return what a sandbox may use: the same object for all harnesses and epochs of this process."""
+        found = self._sandboxes.setdefault(binding.secret, SandboxCredentials(self._file, binding))
+        self._sandboxes.move_to_end(binding.secret)
+        while len(self._sandboxes) > SANDBOXES_MAX:
+            self._sandboxes.popitem(last=False)
+        return found
+
+    async def environment_of(self, binding: Binding) -> Mapping[str, object] | None:
+        """Return what to tell a sandbox at its bind; null where that is not known now, so that it keeps what it has.
+
+        Waits, once for a session, until the file of a session with vaults is there.
+        """
+        credentials = self.of(binding)
+        try:
+            if self._awaited == binding.session:
+                await self._settled(credentials)
+            return await asyncio.to_thread(credentials.environment)  # what it imports, once, costs 0.1 s
+        except EgressRefusedError as problem:
+            _log.warning("credentials_unreadable", reason=problem.message)
+            return None
+
+    async def _settled(self, credentials: SandboxCredentials) -> None:
+        try:
+            async with asyncio.timeout(self._seconds_max):
+                while not credentials.is_there():  # noqa: ASYNC110 - the kubelet tells nobody that it wrote a file
+                    await asyncio.sleep(POLL_SECONDS)
+        except TimeoutError:
+            _log.warning("credentials_missing", seconds=self._seconds_max)
+        self._awaited = None
