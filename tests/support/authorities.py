@@ -26,14 +26,18 @@ class TestAuthority:
     def pem(self) -> str:
         return self._certificate.public_bytes(Encoding.PEM).decode()
 
-    def server_context(self, host: str, *, days: tuple[int, int] = (-1, 9)) -> ssl.SSLContext:
-        """Return the server's side of TLS with a certificate for a host, valid between two days from now."""
+    def chain_for(self, host: str, *, days: tuple[int, int] = (-1, 9)) -> str:
+        """Return a host's certificate and its key in PEM, valid between two days from now."""
         key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host[:64])])
         certificate = self._signed(name, key, is_authority=False, host=host, days=days)
-        file = self._folder / f"{host}.{certificate.serial_number}.pem"
         private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        file.write_bytes(certificate.public_bytes(Encoding.PEM) + private)
+        return (certificate.public_bytes(Encoding.PEM) + private).decode()
+
+    def server_context(self, host: str, *, days: tuple[int, int] = (-1, 9)) -> ssl.SSLContext:
+        """Return the server's side of TLS with a certificate for a host."""
+        file = self._folder / f"{host}.pem"
+        file.write_text(self.chain_for(host, days=days))
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(file)
         return context

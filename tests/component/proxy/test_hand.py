@@ -60,6 +60,7 @@ async def test_provision_claims_and_binds_and_shows_no_secret(bench: Any, server
         "name": "default",
         "secret": "binding-canary",
         "resources": {},
+        "environment": {},
     }
 
 

@@ -279,7 +279,7 @@ async def test_what_is_not_tls_passes_a_credential_for_every_host(sandbox: Sandb
     await close(world)
 
 
-@requirement("A35")
+@requirement("injection-audit")
 async def test_the_audit_names_credential_and_host_and_no_content(
     world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:

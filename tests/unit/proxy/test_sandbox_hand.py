@@ -259,3 +259,26 @@ async def test_a_claim_that_fails_says_why(clock: TestClock, problem: Exception,
     with pytest.raises(RefusedError) as refused:
         await _hand(clock, claims, FakeSupervisor()).provision(wanted())
     assert (refused.value.status, refused.value.kind) == (status, kind)
+
+
+async def test_a_sandbox_is_told_its_environment_and_again_where_it_changes(clock: TestClock) -> None:
+    supervisor = FakeSupervisor(RESULT)
+    current: list[Mapping[str, object]] = [{}]
+
+    async def environment_of(_: Binding) -> Mapping[str, object] | None:
+        return current[0]
+
+    hand = SandboxHand(FakeClaims(clock), supervisor, Pacing(pause_seconds=0.0), clock, environment_of=environment_of)
+    await hand.provision(wanted(1))
+    for environment in ({"variables": {"A": "x"}}, {"variables": {"A": "x"}}, {}):
+        current[0] = environment
+        await hand.execute(b"{}")
+    assert supervisor.environments == [{}, {"variables": {"A": "x"}}, {}]
+
+
+async def test_an_environment_that_is_not_known_is_left_as_it_is(clock: TestClock) -> None:
+    supervisor = FakeSupervisor(RESULT)
+    hand = _hand(clock, FakeClaims(clock), supervisor)
+    await hand.provision(wanted(1))
+    await hand.execute(b"{}")
+    assert supervisor.environments == [None]

@@ -34,7 +34,7 @@ async def serve(settings: Settings) -> None:
     store = Store(Journal.open(settings.journal))
     thread = FileThread()
     environment = KeptEnvironment(settings.journal / "environment.json", thread)
-    link = RunnerLink(settings.socket, environment.frames)
+    link = RunnerLink(settings.socket, environment.greeting)
     calls = Calls(store, link, settings.runner_wait_seconds)
     relay = Relay()
     uploads = Uploads(settings.uploads, settings.journal / "uploads.json", thread, settings.uploads_bytes_max)

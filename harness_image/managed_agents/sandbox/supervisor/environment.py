@@ -59,9 +59,13 @@ class KeptEnvironment:
         self._thread = thread
         self._current = self._load()
 
-    def frames(self) -> list[Frame]:
+    def frame(self) -> Frame:
+        """Return what a runner is told."""
+        return {"op": "environment", **self._current.document()}
+
+    def greeting(self) -> list[Frame]:
         """Return what a runner is told before anything else."""
-        return [{"op": "environment", **self._current.document()}]
+        return [] if self._current == ToolsEnvironment() else [self.frame()]
 
     async def put(self, wanted: ToolsEnvironment) -> bool:
         """Take it, durably; false where it is the same as before. Raises 507."""

@@ -108,8 +108,7 @@ class Routes:
         request = parse_bind(parse_json(body))
         await self._fence.bind(request)
         if request.environment is not None and await self._environment.put(request.environment):
-            for frame in self._environment.frames():
-                await self._link.send(frame)
+            await self._link.send(self._environment.frame())
         answer = {"session": request.session, "name": request.name, "epoch": request.epoch}
         return Response(status=200, body=answer)
 
