@@ -265,6 +265,25 @@ async def test_a_destination_without_tls_says_so(world: World) -> None:
     server.close()
 
 
+@requirement("injection-answers")
+async def test_an_answer_that_is_not_http_is_not_quoted(world: World) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(f"HTTP/1.1 200 OK\r\n{VALUE} is no header\r\n\r\n".encode())
+        await writer.drain()
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(talk, "127.0.0.1", 0, ssl=world.authority.server_context(HOST))
+    await world.server.stop()
+    world.server.port = server.sockets[0].getsockname()[1]
+    world.open_port(world.server.port)
+    answer = await world.raw(head(world, "Host: {host}", "X-Key: {key}"))
+    assert (status_of(answer), b"X-Sandbox-Network: malformed" in answer) == (502, True)
+    assert VALUE.encode() not in answer
+    server.close()
+
+
 async def test_what_is_not_tls_passes_a_credential_for_every_host(sandbox: Sandbox, tmp_path: Path) -> None:
     world = await world_in(sandbox, tmp_path, everywhere())
     plain = await Server().start(None)

@@ -81,9 +81,9 @@ async def _conversed(peers: tuple[Peer, Peer], distrust: EgressRefusedError | No
         await _answer(tool, refusal)
         return refusal.reason
     except h11.RemoteProtocolError as problem:
-        status = 400 if tool.http.their_state is h11.ERROR else 502
-        whose = "the request" if status == 400 else "the destination's answer"
-        text = f"{whose} is not HTTP/1.1: {problem}"
+        status, text = 502, "the destination's answer is not HTTP/1.1"  # no more: it may quote a value
+        if tool.http.their_state is h11.ERROR:
+            status, text = 400, f"the request is not HTTP/1.1: {problem}"
         await _answer(tool, EgressRefusedError(status=status, reason="malformed", message=text))
         return "malformed"
     except h11.LocalProtocolError:
