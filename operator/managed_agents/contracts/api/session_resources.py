@@ -78,4 +78,6 @@ def _repository(resource: Mapping[str, Any]) -> dict[str, Any]:
         "url": url,
         "mount_path": resource.get("mountPath") or WORKSPACE + name,
         "checkout": to_snake(resource.get("checkout")),
+        **({"has_token": True} if resource.get("authorizationToken") else {}),
+        **({"push_refs": list(resource["pushRefs"])} if "pushRefs" in resource else {}),
     }
