@@ -95,8 +95,6 @@ async def test_what_may_not_change_is_refused(
     repository_id = str(repository["id"])
     with pytest.raises(anthropic.BadRequestError, match="stays for the life"):
         await resources.delete(repository_id, session_id=session)
-    with pytest.raises(anthropic.BadRequestError, match="not supported"):
-        await resources.update(repository_id, session_id=session, authorization_token="ghp_x")
     with pytest.raises(anthropic.BadRequestError, match="mount_path"):
         await resources.add(session, type="file", file_id=file)
     with pytest.raises(anthropic.BadRequestError, match="file_none"):

@@ -180,7 +180,7 @@ async def test_mcp_servers_are_accepted_and_change_with_their_toolsets(
         ({"resources": [{"type": "memory_store", "memory_store_id": "memstore_1"}]}, "resources.0.type", None),
         ({"resources": [{"type": "file", "file_id": "file_none"}]}, "resources.0.file_id", None),
         (
-            {"resources": [{"type": "github_repository", "url": "https://github.com/a/b", "authorization_token": "t"}]},
+            {"resources": [{"type": "github_repository", "url": "https://github.com/a/b", "authorization_token": ""}]},
             "resources.0.authorization_token",
             None,
         ),

@@ -111,12 +111,15 @@ def _repository_url(url: str) -> str:
     return url
 
 
+Token = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[!-~]+$")]
+
+
 class RepositoryResource(Body):
     """A repository that is cloned into the workspace. The type's name is the API's; any Git host will do."""
 
     type: Literal["github_repository"]
     url: Annotated[str, Field(max_length=512, pattern=_URL), AfterValidator(_repository_url)]
-    authorization_token: str | None = None
+    authorization_token: Token | None = None
     mount_path: MountPath | None = None
     checkout: Annotated[Branch | Commit, Field(discriminator="type")] | None = None
 
@@ -174,4 +177,4 @@ class ResourceAdd(Body):
 class ResourceUpdate(Body):
     """A new token for a repository."""
 
-    authorization_token: Annotated[str, Field(min_length=1, max_length=4096)]
+    authorization_token: Token

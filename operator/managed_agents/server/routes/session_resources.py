@@ -40,15 +40,15 @@ async def add_resource(request: web.Request) -> web.Response:
 
 
 async def update_resource(request: web.Request) -> web.Response:
-    """Give a repository another token: refused until credentials are built."""
+    """Give a repository another token, which a running session uses from then on."""
     record = await permitted_record(request, "update")
     entry = _entry(request, record)
-    checked(ResourceUpdate, await bodies.json_object(request))
+    body = checked(ResourceUpdate, await bodies.json_object(request))
     if entry["type"] != "github_repository":
         text = f"authorization_token: belongs to github_repository, this is a {entry['type']}"
         raise RejectedError(text, field="authorization_token")
-    text = "authorization_token: credentials of repositories are not supported by this server yet"
-    raise RejectedError(text, reason="NotSupported", field="authorization_token")
+    changed = await context_of(request).public_sessions.repositories.renew(record, entry, body.authorization_token)
+    return json_response(resource_view(changed))
 
 
 async def delete_resource(request: web.Request) -> web.Response:

@@ -24,6 +24,7 @@ from managed_agents.server.services.client_rules import admit_for
 from managed_agents.server.services.collection import Collection
 from managed_agents.server.services.keyed_locks import KeyedLocks
 from managed_agents.server.services.refusals import translated
+from managed_agents.server.services.repository_tokens import RepositoryTokens, are_kept_by
 from managed_agents.server.services.session_resources import SessionResources
 
 SWEEP_SECONDS = 5.0
@@ -76,6 +77,7 @@ class Intents:
             place = {"id": identity.id, "namespace": namespace, "resources": entries}
             resources = (await self._resources.resolved(place, None))["resources"]
             session = await self._log.bind_intent(key, identity, {"resources": resources}, _admit)
+            await self._adopt_tokens(intent, identity)
             if key in self._in_flight:
                 self._in_flight[key] = identity.id
         return session
@@ -117,6 +119,7 @@ class Intents:
             manifest = self._annotated(await self._live(intent), intent)
         if manifest is None:
             if is_old:
+                await self._purge_tokens(intent)
                 await self._log.drop_intent(intent.key)
                 _log.info("intent_dropped", namespace=intent.namespace, session=intent.name)
             return
@@ -135,6 +138,18 @@ class Intents:
         except RejectedError as refusal:
             _log.warning("intent_refused", namespace=intent.namespace, session=intent.name, reason=refusal.message)
             await self._log.abandon_intent(intent.key)
+
+    async def _adopt_tokens(self, intent: Intent, identity: Identity) -> None:
+        """Let the tokens that came with a session go with it; where that fails, they outlive it."""
+        if are_kept_by(intent.name, intent.config.get("resources") or []):
+            tokens = RepositoryTokens(kube=self._objects.kube)
+            with contextlib.suppress(ManagedAgentsError):
+                await tokens.adopt(intent.namespace, intent.name, identity.uid)
+
+    async def _purge_tokens(self, intent: Intent) -> None:
+        """Remove the tokens of a session that never came to be. Raises: RetryableError, ForbiddenError."""
+        if are_kept_by(intent.name, intent.config.get("resources") or []):
+            await RepositoryTokens(kube=self._objects.kube).purge(intent.namespace, intent.name)
 
     async def _live(self, intent: Intent) -> Manifest | None:
         try:

@@ -11,6 +11,7 @@ from managed_agents.server.services.pending_sessions import PendingSessions
 from managed_agents.server.services.session_create import SessionCreator
 from managed_agents.server.services.session_files import SessionFiles
 from managed_agents.server.services.session_references import SessionReferences
+from managed_agents.server.services.session_repositories import SessionRepositories
 from managed_agents.server.services.session_update import SessionEditor
 from managed_agents.server.services.sessions import Sessions
 
@@ -22,6 +23,7 @@ class PublicSessions:
     creator: SessionCreator
     editor: SessionEditor
     files: SessionFiles
+    repositories: SessionRepositories
     pending: PendingSessions
 
 
@@ -37,5 +39,6 @@ def public_sessions(
         creator=SessionCreator(log=log, objects=objects.sessions, references=references, intents=intents, clock=clock),
         editor=editor,
         files=SessionFiles(editor=editor, references=references),
+        repositories=SessionRepositories(editor=editor),
         pending=pending,
     )

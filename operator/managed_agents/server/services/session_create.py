@@ -26,6 +26,12 @@ from managed_agents.server.bodies.sessions import SessionCreate
 from managed_agents.server.services.collection import API_MANAGER, NAME_ATTEMPTS_MAX, Collection, name_for
 from managed_agents.server.services.intents import Intents, identity_of, intent_key_of
 from managed_agents.server.services.refusals import translated
+from managed_agents.server.services.repository_tokens import (
+    RepositoryTokens,
+    Tokens,
+    tokens_of,
+    with_references,
+)
 from managed_agents.server.services.session_parts import (
     budget_of,
     check_agent,
@@ -52,6 +58,14 @@ class Draft:
     sender: Mapping[str, Any]
     created_at: str
     reply: ReplyKey | None
+    tokens: Tokens
+    """Of its repositories; never part of spec or config."""
+
+    def spec_for(self, name: str) -> dict[str, Any]:
+        """Return the spec of an object of this name, which its references to tokens depend on."""
+        if not self.tokens:
+            return dict(self.spec)
+        return {**self.spec, "resources": with_references(self.spec["resources"], self.tokens, name)}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -78,7 +92,7 @@ class SessionCreator:
             intent = self._intent(draft)
             with self.intents.in_flight(intent.key), contextlib.suppress(AlreadyExistsError):
                 await self.log.add_intent(intent)
-                return await self._made(intent, draft.spec)
+                return await self._sealed(intent, draft)
         raise RetryableError(f"no free name was found for session {draft.title!r}; try again")
 
     async def _draft(
@@ -113,24 +127,44 @@ class SessionCreator:
             namespace=namespace,
             title=body.title or shown["name"],
             spec=spec,
-            config={**config, "resources": spec.get("resources") or []},
+            config={**config, "resources": []},
             events=tuple(events),
             sender=sender,
             created_at=created_at,
             reply=reply,
+            tokens=tokens_of(body.resources or (), spec.get("resources") or []),
         )
 
     def _intent(self, draft: Draft) -> Intent:
+        name = name_for(draft.title, self.objects.resource.kind, self.objects.suffix())
+        resources = draft.spec_for(name).get("resources") or []
         return Intent(
             key=self.new_key(),
             namespace=draft.namespace,
-            name=name_for(draft.title, self.objects.resource.kind, self.objects.suffix()),
+            name=name,
             created_at=draft.created_at,
-            config=dict(draft.config),
+            config={**draft.config, "resources": resources},
             events=draft.events,
             sender=draft.sender,
             reply=draft.reply,
         )
+
+    async def _sealed(self, intent: Intent, draft: Draft) -> SessionRecord:
+        """Store the tokens of the session's repositories, then make it: whatever it runs first finds them."""
+        if not draft.tokens:
+            return await self._made(intent, draft.spec)
+        secrets = RepositoryTokens(kube=self.objects.kube)
+        try:
+            await secrets.write(intent.namespace, intent.name, draft.tokens)
+        except ManagedAgentsError:
+            await self.log.drop_intent(intent.key)
+            raise
+        try:
+            return await self._made(intent, draft.spec_for(intent.name))
+        except ManagedAgentsError:
+            with contextlib.suppress(ManagedAgentsError):
+                await secrets.purge(intent.namespace, intent.name)
+            raise
 
     async def _made(self, intent: Intent, spec: Mapping[str, Any]) -> SessionRecord:
         try:

@@ -66,14 +66,12 @@ def check_agent(agent: Mapping[str, Any]) -> None:
 
 
 def resource_of(resource: Resource | ResourceAdd, path: str) -> dict[str, Any]:
-    """Return an entry of `spec.resources`. Raises: RejectedError for what is not built."""
+    """Return an entry of `spec.resources`, without a token. Raises: RejectedError for what is not built."""
     if isinstance(resource, MemoryStoreResource):
         raise _not_supported(f"{path}.type", "memory_store")
     if isinstance(resource, FileResource | ResourceAdd):
         entry: dict[str, Any] = {"type": "file", "fileId": resource.file_id}
         return entry | ({"mountPath": resource.mount_path} if resource.mount_path else {})
-    if resource.authorization_token is not None:
-        raise _not_supported(f"{path}.authorization_token", "a credential of a repository")
     found: dict[str, Any] = spec_value(resource.model_dump(exclude={"authorization_token"}))
     return found
 

@@ -24,7 +24,9 @@ class SessionResources:
         entries: Sequence[Mapping[str, Any]] = config.get("resources") or []
         known = {entry["id"]: entry for entry in (previous or {}).get("resources") or [] if "id" in entry}
         found = [
-            known.get(entry.get("id")) or await self._new(config, entry, index, is_late=previous is not None)
+            self._kept(known[entry["id"]], entry)
+            if entry.get("id") in known
+            else await self._new(config, entry, index, is_late=previous is not None)
             for index, entry in enumerate(entries)
         ]
         return {**config, "resources": found}
@@ -46,6 +48,12 @@ class SessionResources:
         except NotFoundError:
             return  # removed by a client, or with the session
 
+    def _kept(self, known: Mapping[str, Any], entry: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return an entry that was there already: a file as it is, of a repository what it says now of its token."""
+        if entry.get("type") == "file" or _said(known) == _said(entry):
+            return known
+        return {**entry, "created_at": known["created_at"], "updated_at": rfc3339(self._clock.now())}
+
     async def _new(self, config: Config, entry: Mapping[str, Any], index: int, *, is_late: bool) -> dict[str, Any]:
         now = rfc3339(self._clock.now())
         times = {"created_at": now, "updated_at": now} if is_late else {}
@@ -66,3 +74,7 @@ def copies_in(config: Mapping[str, Any]) -> Iterable[str]:
     for entry in config.get("resources") or []:
         if entry.get("type") == "file" and entry["file_id"] != entry.get("source_file_id"):
             yield entry["file_id"]
+
+
+def _said(entry: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in entry.items() if key not in ("created_at", "updated_at")}

@@ -81,6 +81,10 @@ class SessionEditor:
         await self._follow(record.session.id, manifest, agent)
         return await self.record(record.session.id)
 
+    async def manifest(self, record: SessionRecord) -> Manifest:
+        """Return a session's object as it is now. Raises: NotFoundError, RetryableError."""
+        return await self.objects.live(self._manifest(record))
+
     async def archive(self, record: SessionRecord) -> SessionRecord:
         """End a session and keep its history; once more changes nothing. Raises: RejectedError while it is running."""
         _require_rest(record, "archived")

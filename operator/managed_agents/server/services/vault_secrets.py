@@ -1,8 +1,7 @@
 """The Secrets that hold what comes by the API: written, never read. What a patch answers with is dropped."""
 
 import base64
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from managed_agents.contracts import names
@@ -12,8 +11,7 @@ from managed_agents.kube import errors as kube_errors
 from managed_agents.kube.client import Kube
 from managed_agents.kube.resources import SECRETS, VAULTS, Manifest
 from managed_agents.server.services.collection import API_MANAGER
-from managed_agents.server.services.errors import ForbiddenError
-from managed_agents.server.services.refusals import shown
+from managed_agents.server.services.secret_refusals import said
 from managed_agents.server.services.vault_rules import secret_name_for
 
 Data = dict[str, str | None]
@@ -33,7 +31,7 @@ class VaultSecrets:
         data: Data = {key: _encoded(value) for key, value in secrets.items()}
         if await self._patched(vault, data):
             return
-        with _said(vault):
+        with said(vault["metadata"]["namespace"]):
             try:
                 await self.kube.create(SECRETS, vault["metadata"]["namespace"], _secret_for(vault, data))
                 return
@@ -47,7 +45,7 @@ class VaultSecrets:
         test = {"op": "test", "path": _path(key), "value": _encoded(value)}
         adds = [{"op": "add", "path": _path(key), "value": _encoded(secret)} for key, secret in secrets.items()]
         namespace, name = vault["metadata"]["namespace"], secret_name_for(vault)
-        with _said(vault):
+        with said(namespace):
             await self.kube.patch_json(SECRETS, namespace, name, [test, *adds])
 
     async def purge(self, vault: Manifest, keys: Iterable[str]) -> None:
@@ -61,24 +59,11 @@ class VaultSecrets:
     async def _patched(self, vault: Manifest, data: Data | None) -> bool:
         """Merge into the Secret; tell whether there is one."""
         try:
-            with _said(vault):
+            with said(vault["metadata"]["namespace"]):
                 await self.kube.merge(SECRETS, vault["metadata"]["namespace"], secret_name_for(vault), {"data": data})
         except NotFoundError:
             return False
         return True
-
-
-@contextmanager
-def _said(vault: Manifest) -> Iterator[None]:
-    """Say of a right that the server lacks who gives it."""
-    try:
-        yield
-    except kube_errors.ForbiddenError as refusal:
-        if refusal.is_quota:
-            raise ForbiddenError(shown(refusal.message)) from refusal
-        namespace = vault["metadata"]["namespace"]
-        text = f"the server may not write Secrets in namespace {namespace}; an administrator applies manifests/tenant"
-        raise ForbiddenError(text) from refusal
 
 
 def _encoded(value: str) -> str:

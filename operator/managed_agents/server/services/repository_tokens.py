@@ -1,0 +1,140 @@
+"""Tokens of repositories that come by the API: each in a Secret of its session, written, never read (API §4.5)."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from managed_agents.contracts import names
+from managed_agents.contracts.errors import NotFoundError, RejectedError
+from managed_agents.kube import errors as kube_errors
+from managed_agents.kube.client import Kube
+from managed_agents.kube.resources import SECRETS, SESSIONS, Manifest
+from managed_agents.server.services.collection import API_MANAGER
+from managed_agents.server.services.secret_refusals import said
+
+SECRET_PREFIX = f"{names.PREFIX}repository."
+"""Begins the name of a Secret that holds a session's tokens; the dot keeps it apart from any object's name."""
+
+REPOSITORY = "github_repository"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tokens:
+    """Tokens by the key of their Secret."""
+
+    by_key: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def __bool__(self) -> bool:
+        """Tell whether there is any."""
+        return bool(self.by_key)
+
+
+def secret_name_for(session_name: str) -> str:
+    """Name the Secret that holds the tokens of a session's repositories."""
+    return SECRET_PREFIX + session_name
+
+
+def key_for(entry: Mapping[str, Any]) -> str:
+    """Return the key of a repository's token: the same for as long as the entry says the same."""
+    return "token-" + names.short_hash(f"{entry['url']} {entry.get('mountPath') or ''}", 12)
+
+
+def tokens_of(resources: Sequence[Any], entries: Sequence[Mapping[str, Any]]) -> Tokens:
+    """Return the tokens of a body's resources, whose entries of the spec are in the same order."""
+    given = zip(resources, entries, strict=True)
+    found = {key_for(entry): resource.authorization_token for resource, entry in given if _has_token(resource)}
+    return Tokens(by_key=found)
+
+
+def with_references(resources: Sequence[Mapping[str, Any]], tokens: Tokens, session_name: str) -> list[dict[str, Any]]:
+    """Return `spec.resources` with a reference for each token."""
+    return [
+        {**entry, **reference_for(entry, session_name)}
+        if entry["type"] == REPOSITORY and key_for(entry) in tokens.by_key
+        else dict(entry)
+        for entry in resources
+    ]
+
+
+def reference_for(entry: Mapping[str, Any], session_name: str) -> dict[str, Any]:
+    """Return the field of an entry that says where its token is."""
+    return {"authorizationToken": {"secretKeyRef": {"name": secret_name_for(session_name), "key": key_for(entry)}}}
+
+
+def are_kept_by(session_name: str, resources: Sequence[Mapping[str, Any]]) -> bool:
+    """Tell whether any token of a session's resources is in its own Secret."""
+    named = [(entry.get("authorizationToken") or {}).get("secretKeyRef") or {} for entry in resources]
+    return any(reference.get("name") == secret_name_for(session_name) for reference in named)
+
+
+def require_ours(entry: Mapping[str, Any], session_name: str) -> None:
+    """Refuse to store a token where another one is referred to. Raises: RejectedError."""
+    reference = (entry.get("authorizationToken") or {}).get("secretKeyRef")
+    if reference is not None and reference["name"] != secret_name_for(session_name):
+        text = f'authorization_token: it is kept in Secret "{reference["name"]}"; change it there'
+        raise RejectedError(text, reason="SecretNotOurs", field="authorization_token")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepositoryTokens:
+    """Writes the Secret of a session, which goes with the session's object."""
+
+    kube: Kube
+
+    async def write(self, namespace: str, session_name: str, tokens: Tokens, owner_uid: str | None = None) -> None:
+        """Store tokens by their keys; others stay. Raises: ForbiddenError, RetryableError.
+
+        A Secret made before its session has no owner until `adopt`.
+        """
+        if not tokens:
+            return
+        data = {key: base64.b64encode(token.encode()).decode() for key, token in tokens.by_key.items()}
+        if owner_uid is not None and await self._merged(namespace, session_name, {"data": data}):
+            return
+        with said(namespace):
+            try:
+                await self.kube.create(SECRETS, namespace, _secret_for(session_name, data, owner_uid))
+                return
+            except kube_errors.AlreadyExistsError:  # the answer to our own first attempt was lost
+                pass
+        await self._merged(namespace, session_name, {"data": data})
+
+    async def adopt(self, namespace: str, session_name: str, uid: str) -> None:
+        """Let the Secret go with its session. Raises: ForbiddenError, RetryableError."""
+        await self._merged(namespace, session_name, {"metadata": {"ownerReferences": [_owner(session_name, uid)]}})
+
+    async def purge(self, namespace: str, session_name: str) -> None:
+        """Remove the tokens of a session that did not come to be; an empty Secret without an owner stays."""
+        await self._merged(namespace, session_name, {"data": None})
+
+    async def _merged(self, namespace: str, session_name: str, change: Manifest) -> bool:
+        """Merge into the Secret, whose answer is dropped; tell whether there is one."""
+        try:
+            with said(namespace):
+                await self.kube.merge(SECRETS, namespace, secret_name_for(session_name), change)
+        except NotFoundError:
+            return False
+        return True
+
+
+def _has_token(resource: Any) -> bool:
+    return getattr(resource, "authorization_token", None) is not None
+
+
+def _owner(session_name: str, uid: str) -> dict[str, str]:
+    return {"apiVersion": SESSIONS.api_version, "kind": SESSIONS.kind, "name": session_name, "uid": uid}
+
+
+def _secret_for(session_name: str, data: Mapping[str, str], owner_uid: str | None) -> Manifest:
+    metadata: dict[str, Any] = {
+        "name": secret_name_for(session_name),
+        "labels": {
+            names.LABEL_SESSION: session_name,
+            names.LABEL_MANAGED_BY: API_MANAGER,
+            names.LABEL_PART_OF: names.PART_OF,
+        },
+    }
+    if owner_uid is not None:
+        metadata["ownerReferences"] = [_owner(session_name, owner_uid)]
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque", "data": dict(data)}
