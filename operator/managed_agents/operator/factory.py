@@ -25,7 +25,7 @@ from managed_agents.operator.chains import Chains
 from managed_agents.operator.controller import Controller
 from managed_agents.operator.feed import Feed
 from managed_agents.operator.health import serve_health
-from managed_agents.operator.keys import Key, has_vaults
+from managed_agents.operator.keys import Key, has_credentials
 from managed_agents.operator.leader import Leadership
 from managed_agents.operator.metrics import Metrics
 from managed_agents.operator.namespaces import NamespaceReconciler
@@ -154,7 +154,7 @@ def _heard(queue: WorkQueue[Key], cache: Cache) -> Callable[[Key], None]:
 
     def add(key: Key) -> None:
         queue.add(key)
-        if has_vaults(cache, key.namespace, key.name):
+        if has_credentials(cache, key.namespace, key.name):
             queue.add(Key("Vaults", key.namespace))
 
     return add

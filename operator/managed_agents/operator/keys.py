@@ -18,6 +18,7 @@ from managed_agents.kube.resources import (
     Resource,
 )
 from managed_agents.operator.cache import Cache
+from managed_agents.operator.catalog.repositories import needs_credentials
 from managed_agents.operator.packages.spec import environment_packages
 from managed_agents.operator.sessions.model import is_ready
 from managed_agents.operator.watched import CHILDREN
@@ -65,7 +66,8 @@ def keys_for(resource: Resource, manifest: Manifest, before: Manifest | None, ca
 
 def _keys_of_session(session: Manifest, before: Manifest | None) -> Iterator[Key]:
     yield Key("Session", session["metadata"]["namespace"], session["metadata"]["name"])
-    if session["spec"].get("vaultRefs") and _is_changed(session, before):
+    named = needs_credentials(session) or (before is not None and needs_credentials(before))
+    if named and _is_changed(session, before):
         yield Key("Vaults", session["metadata"]["namespace"])
 
 
@@ -79,7 +81,7 @@ def _keys_of_child(resource: Resource, manifest: Manifest, before: Manifest | No
         session = (deployment["metadata"].get("labels") or {}).get(names.LABEL_SESSION) if deployment else None
     if session:
         yield Key("Session", namespace, session)
-        if (resource == DEPLOYMENTS or before is None) and has_vaults(cache, namespace, session):
+        if (resource == DEPLOYMENTS or before is None) and has_credentials(cache, namespace, session):
             yield Key("Vaults", namespace)
     if names.LABEL_POOL in labels or names.LABEL_POOL in ((before or manifest)["metadata"].get("labels") or {}):
         yield Key("Pools", namespace)
@@ -93,10 +95,10 @@ def providers_changed(cache: Cache, namespace: str) -> Iterator[Key]:
         yield Key("Session", namespace, name)
 
 
-def has_vaults(cache: Cache, namespace: str, session: str) -> bool:
-    """Tell whether a Session names vaults."""
+def has_credentials(cache: Cache, namespace: str, session: str) -> bool:
+    """Tell whether a Session names vaults or tokens of repositories."""
     known = cache.get(SESSIONS, namespace, session)
-    return bool(known and known["spec"].get("vaultRefs"))
+    return known is not None and needs_credentials(known)
 
 
 def _sessions_with(cache: Cache, namespace: str, vault: str) -> Iterator[Key]:

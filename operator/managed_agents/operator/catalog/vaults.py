@@ -1,7 +1,7 @@
 """What the vaults of a session hold, as its proxy reads it, and what of it cannot be read. Pure."""
 
 import base64
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -72,7 +72,7 @@ def read_vault(vault: Manifest, secrets: Secrets, now: datetime) -> VaultReading
         values: dict[tuple[str, ...], str] = {}
         problem = None
         for path, reference in secret_references(entry["auth"]):
-            found = _value(
+            found = value_of(
                 secrets.get(reference["name"]), reference, f"spec.credentials[{index}].auth.{'.'.join(path)}"
             )
             if isinstance(found, VaultProblem):
@@ -92,11 +92,16 @@ def read_vault(vault: Manifest, secrets: Secrets, now: datetime) -> VaultReading
     return VaultReading(entries=tuple(entries), problem=next(iter(problems), None), unusable=tuple(unusable))
 
 
-def credentials_document(session: Manifest, session_id: str, readings: Iterable[VaultReading]) -> bytes:
+def credentials_document(
+    session: Manifest,
+    session_id: str,
+    readings: Iterable[VaultReading],
+    repositories: Sequence[Mapping[str, Any]] = (),
+) -> bytes:
     """Render `credentials.json`: of two credentials for the same thing the first wins."""
     wins: dict[tuple[str, str], Mapping[str, Any]] = {}
     unusable: list[Mapping[str, Any]] = []
-    left = DOCUMENT_BYTES_MAX
+    left = DOCUMENT_BYTES_MAX - len(orjson.dumps(list(repositories)))
     for reading in readings:
         unusable += reading.unusable
         for key, entry in reading.entries:
@@ -108,6 +113,7 @@ def credentials_document(session: Manifest, session_id: str, readings: Iterable[
         "session_id": session_id,
         "generation": int(session["metadata"]["generation"]),
         "credentials": list(wins.values()),
+        **({"repositories": list(repositories)} if repositories else {}),
     }
     if unusable:
         document["unusable"] = unusable
@@ -158,7 +164,8 @@ def _active(vault: Manifest) -> Iterator[tuple[int, Mapping[str, Any]]]:
             yield index, entry
 
 
-def _value(found: FoundSecret, reference: Mapping[str, str], path: str) -> str | VaultProblem:
+def value_of(found: FoundSecret, reference: Mapping[str, str], path: str) -> str | VaultProblem:
+    """Return what a `secretKeyRef` at this path of a spec means, or why it means nothing."""
     name, key = reference["name"], reference["key"]
     place = f"{path}.secretKeyRef"
     if found == "denied":

@@ -3,7 +3,7 @@
 Secrets are read at intervals, as the providers' are, and never enter the cache; what is written is known by its digest.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from managed_agents.contracts import names
 from managed_agents.contracts.api.vaults import vault_id_of
@@ -16,6 +16,7 @@ from managed_agents.operator.apply import ClusterEffects
 from managed_agents.operator.cache import Cache
 from managed_agents.operator.catalog.grants import FoundSecret, Secrets
 from managed_agents.operator.catalog.reconciler import SECRETS_POLL_SECONDS
+from managed_agents.operator.catalog.repositories import needs_credentials, repository_entries, token_secrets
 from managed_agents.operator.catalog.status import CatalogStatus, not_ready, valid
 from managed_agents.operator.catalog.vaults import (
     VaultProblem,
@@ -31,6 +32,9 @@ from managed_agents.operator.summaries import Summaries
 
 ANNOTATION_CREDENTIALS = f"{names.GROUP}/credentials-hash"
 """A changed annotation makes the kubelet refresh the Pod's Secret volumes at once (design §3)."""
+
+_Served = tuple[Manifest, Manifest]
+"""A Session, and a Deployment that serves it."""
 
 
 class VaultsReconciler:
@@ -56,13 +60,16 @@ class VaultsReconciler:
         """Bring the credentials of a namespace to its sessions. Returns when to read the Secrets again."""
         listed = await self._kube.list(VAULTS, namespace=namespace)
         vaults = {item["metadata"]["name"]: item for item in listed if not item["metadata"].get("deletionTimestamp")}
-        secrets = await self._secrets(namespace, {name for vault in vaults.values() for name in named_secrets(vault)})
+        served = list(self._served(namespace))
+        wanted = {name for vault in vaults.values() for name in named_secrets(vault)}
+        tokens = {name for session, _ in served for name in token_secrets(session)}
+        secrets = await self._secrets(namespace, wanted | tokens)
         now = self._clock.now()
         readings = {name: read_vault(vault, secrets, now) for name, vault in vaults.items()}
-        denied = await self._bring(namespace, readings)
+        denied = await self._bring(namespace, served, readings, secrets)
         for name, vault in vaults.items():
             await self._say(vault, access_denied_problem(namespace) if denied else readings[name].problem)
-        return SECRETS_POLL_SECONDS if vaults else None
+        return SECRETS_POLL_SECONDS if vaults or tokens else None
 
     async def _secrets(self, namespace: str, wanted: set[str]) -> Secrets:
         found: dict[str, FoundSecret] = {}
@@ -75,13 +82,18 @@ class VaultsReconciler:
                 found[name] = "denied"
         return found
 
-    async def _bring(self, namespace: str, readings: Mapping[str, VaultReading]) -> bool:
-        """Write the Secret of each harness whose session names vaults; tell whether that is forbidden."""
+    async def _bring(
+        self, namespace: str, served: Sequence[_Served], readings: Mapping[str, VaultReading], secrets: Secrets
+    ) -> bool:
+        """Write the Secret of each harness whose session has credentials; tell whether that is forbidden."""
         before, written = self._written.get(namespace, {}), {}
-        for session, deployment in self._served(namespace):
-            named = [reference["name"] for reference in session["spec"]["vaultRefs"]]
+        for session, deployment in served:
+            named = [reference["name"] for reference in session["spec"].get("vaultRefs") or ()]
             document = credentials_document(
-                session, session_id_of(session), [readings[name] for name in named if name in readings]
+                session,
+                session_id_of(session),
+                [readings[name] for name in named if name in readings],
+                repository_entries(session, secrets),
             )
             name, uid = deployment["metadata"]["name"], deployment["metadata"]["uid"]
             digest = names.short_hash(f"{uid}/{document.decode()}", 32)
@@ -96,11 +108,10 @@ class VaultsReconciler:
         self._written[namespace] = written
         return False
 
-    def _served(self, namespace: str) -> Iterator[tuple[Manifest, Manifest]]:
-        """Yield each Session that names vaults with each Deployment that serves it, adopted or only leased."""
+    def _served(self, namespace: str) -> Iterator[_Served]:
+        """Yield each Session that has, or had, credentials with each Deployment that serves it, adopted or leased."""
+        given = self._given(namespace)
         for session in self._cache.in_namespace(SESSIONS, namespace):
-            if not session["spec"].get("vaultRefs"):
-                continue
             uid = session["metadata"]["uid"]
             found = {item["metadata"]["uid"]: item for item in self._cache.children(DEPLOYMENTS, uid)}
             summary = self._summaries.get(session_id_of(session))
@@ -109,8 +120,18 @@ class VaultsReconciler:
                 if leased is not None and leased["metadata"]["uid"] == summary.harness.deployment_uid:
                     found[leased["metadata"]["uid"]] = leased
             for deployment in found.values():
-                if not deployment["metadata"].get("deletionTimestamp"):
+                if deployment["metadata"].get("deletionTimestamp"):
+                    continue
+                if needs_credentials(session) or any(_selects(deployment, labels) for labels in given):
                     yield session, deployment
+
+    def _given(self, namespace: str) -> list[Mapping[str, str]]:
+        """Return the labels of the Pods that were given credentials: their session may name none any more."""
+        return [
+            pod["metadata"].get("labels") or {}
+            for pod in self._cache.in_namespace(PODS, namespace)
+            if ANNOTATION_CREDENTIALS in (pod["metadata"].get("annotations") or {})
+        ]
 
     async def _nudge(self, deployment: Manifest, digest: str) -> None:
         """Mark each Pod once for each content: one may have mounted the volume just before the Secret was there."""
@@ -120,15 +141,15 @@ class VaultsReconciler:
                 await self._cluster.annotate(PODS, pod, {ANNOTATION_CREDENTIALS: digest})
 
     def _pods_of(self, deployment: Manifest) -> list[Manifest]:
-        wanted = deployment["spec"]["selector"]["matchLabels"]
-        return [
-            pod
-            for pod in self._cache.in_namespace(PODS, deployment["metadata"]["namespace"])
-            if wanted.items() <= (pod["metadata"].get("labels") or {}).items()
-        ]
+        pods = self._cache.in_namespace(PODS, deployment["metadata"]["namespace"])
+        return [pod for pod in pods if _selects(deployment, pod["metadata"].get("labels") or {})]
 
     async def _say(self, vault: Manifest, problem: VaultProblem | None) -> None:
         if await self._status.paused(VAULTS, vault):
             return
         ready = valid() if problem is None else not_ready(problem.reason, problem.message)
         await self._status.write(VAULTS, vault, {"id": vault_id_of(vault)}, ready)
+
+
+def _selects(deployment: Manifest, labels: Mapping[str, str]) -> bool:
+    return bool(deployment["spec"]["selector"]["matchLabels"].items() <= labels.items())
