@@ -1,10 +1,8 @@
 """A Git server on the cluster: `git http-backend` behind TLS, in a Pod of a test's own namespace."""
 
-import subprocess
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
+from support.certificates import certificate_for
 from support.cluster import Namespace, kubectl
 from support.policyprobe import create
 
@@ -18,17 +16,49 @@ mkdir -p "/srv/$1" && cd "/srv/$1"
 export GIT_AUTHOR_NAME=test GIT_AUTHOR_EMAIL=test@example.com
 export GIT_COMMITTER_NAME=test GIT_COMMITTER_EMAIL=test@example.com
 git init -q -b main
+git config receive.denyCurrentBranch ignore && git config http.receivepack true
 echo first > README && git add . && git commit -q -m first && git branch other
 echo second > README && git commit -q -a -m second
 if [ "$2" -gt 0 ]; then head -c "$2" /dev/urandom > large && git add . && git commit -q -m large && git repack -adq; fi
 """
 SERVE = """
-import http.server, ssl, subprocess
+import base64, http.server, json, pathlib, ssl, subprocess
 
 class Handler(http.server.BaseHTTPRequestHandler):
+    def said(self, status, content, **headers):
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def is_known(self):
+        scheme, _, value = self.headers.get("Authorization", "").partition(" ")
+        if scheme == "Basic":
+            value = base64.b64decode(value).decode().partition(":")[2]
+        token = pathlib.Path("/srv/token")
+        return token.exists() and value == token.read_text().strip()
+
+    def body(self):
+        if self.headers.get("Transfer-Encoding", "") != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        whole = b""
+        while size := int(self.rfile.readline().split(b";")[0], 16):
+            whole += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return whole
+
     def answer(self):
         path, _, query = self.path.partition("?")
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        body = self.body()
+        top = path.split("/")[1]
+        if top in ("private", "api") and not self.is_known():
+            return self.said(401, b"", WWW_Authenticate="Basic realm=git")
+        if top == "api":
+            said = {"method": self.command, "path": self.path, "body": body.decode()}
+            return self.said(200, json.dumps(said).encode(), Content_Type="application/json")
         variables = {"CONTENT_TYPE": self.headers.get("Content-Type", "")}
         variables |= {"HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", "")}
         variables |= {"GIT_PROTOCOL": self.headers.get("Git-Protocol", "")}
@@ -37,12 +67,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         done = subprocess.run(["git", "http-backend"], env=variables, input=body, capture_output=True)
         head, _, content = done.stdout.partition(b"\\r\\n\\r\\n")
         headers = dict(line.split(": ", 1) for line in head.decode().split("\\r\\n"))
-        self.send_response(int(headers.pop("Status", "200").split()[0]))
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
+        self.said(int(headers.pop("Status", "200").split()[0]), content, **headers)
 
     do_GET = do_POST = answer
 
@@ -74,6 +99,14 @@ class GitPod:
         self._run("sh", "-c", MAKE, "make", name, str(large_bytes))
         return self._run("git", "-C", f"/srv/{name}", "rev-parse", "other").strip()
 
+    def accept(self, token: str) -> None:
+        """Open what lies below `/private`, and the API, to this token alone."""
+        self._run("sh", "-c", f"umask 022; echo {token} > /srv/token")
+
+    def subject(self, name: str, ref: str) -> str:
+        """Return the subject of a ref's commit, empty where there is none."""
+        return self._run("git", "-C", f"/srv/{name}", "for-each-ref", "--format=%(contents:subject)", ref).strip()
+
     def _run(self, *command: str) -> str:
         return kubectl("exec", "-n", self.namespace.name, NAME, "--", *command)
 
@@ -81,7 +114,7 @@ class GitPod:
 def git_pod(namespace: Namespace, *, memory: str = "128Mi") -> GitPod:
     """Start the server and wait until it can be reached. It holds each answer in memory, several times."""
     host = f"{NAME}.{namespace.name}.svc.cluster.local"
-    certificate, key = _certificate_for(host)
+    certificate, key = certificate_for(host)
     probe = {"tcpSocket": {"port": 443}, "periodSeconds": 1}
     container = {
         "name": "main",
@@ -118,13 +151,3 @@ def git_pod(namespace: Namespace, *, memory: str = "128Mi") -> GitPod:
     kubectl("wait", "-n", namespace.name, f"pod/{NAME}", "--for=condition=Ready", "--timeout=60s")
     address = namespace.get("pod", NAME)["status"]["podIP"]
     return GitPod(namespace=namespace, host=host, address=address, certificate=certificate)
-
-
-def _certificate_for(host: str) -> tuple[str, str]:
-    """Make a certificate that vouches for itself; return it and its key, in PEM."""
-    with TemporaryDirectory() as folder:
-        cert, key = Path(folder) / "tls.crt", Path(folder) / "tls.key"
-        command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-        command += ["-subj", "/CN=git", "-addext", f"subjectAltName=DNS:{host}", "-days", "2"]
-        subprocess.run([*command, "-keyout", key, "-out", cert], check=True, capture_output=True, timeout=30)
-        return cert.read_text(), key.read_text()

@@ -1,6 +1,7 @@
-"""Repositories over HTTP as a forge serves them: `git http-backend` behind a server on loopback."""
+"""Repositories over HTTP as a forge serves them: `git http-backend` behind a server on loopback, and a REST API."""
 
 import asyncio
+import base64
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,17 +10,33 @@ from pathlib import Path
 
 from aiohttp import web
 
+from support.certificates import certificate_for, server_context
+
 
 @dataclass
 class GitServer:
-    """Serves the repositories of a folder. Below `/private` it asks for credentials, below `/forbidden` it refuses."""
+    """Serves the repositories of a folder. Below `/private` it asks for a token, below `/forbidden` it refuses.
+
+    With a certificate it speaks TLS, under the name `host`.
+    """
 
     folder: Path
     port: int = 0
+    host: str = "localhost"
+    certificate: str = ""
+    tokens: set[str] = field(default_factory=set)
+    """Those that open what is private; such a caller may push, too."""
+    status: int = 0
+    """Answer everything with this status."""
+    redirect: str = ""
+    """Answer everything with a redirect to this URL."""
     requests: list[str] = field(default_factory=list)
+    seen: list[dict[str, str]] = field(default_factory=list)
+    """The headers of each request, by names in lower case."""
 
     def url(self, name: str) -> str:
-        return f"http://localhost:{self.port}/{name}"
+        scheme = "https" if self.certificate else "http"
+        return f"{scheme}://{self.host}:{self.port}/{name}"
 
     def make(self, name: str) -> str:
         """Make a repository with two commits and a branch `other`; return the first commit."""
@@ -27,6 +44,8 @@ class GitServer:
         path.mkdir(parents=True)
         (path / "README").write_text("first\n")
         _git(path, "init", "-q", "-b", "main")
+        _git(path, "config", "receive.denyCurrentBranch", "ignore")
+        _git(path, "config", "http.receivepack", "true")
         _git(path, "add", ".")
         _git(path, "commit", "-q", "-m", "first")
         first = _git(path, "rev-parse", "HEAD")
@@ -35,14 +54,41 @@ class GitServer:
         _git(path, "branch", "other", first)
         return first
 
+    def branch(self, name: str, count: int) -> None:
+        """Add branches, each with a commit of its own."""
+        path = self.folder / name
+        tree = _git(path, "rev-parse", "HEAD^{tree}")
+        for number in range(count):
+            made = _git(path, "commit-tree", tree, "-m", f"commit {number}")
+            _git(path, "branch", f"branch-{number}", made)
+
+    def head(self, name: str, ref: str) -> str:
+        """Return the subject of a ref's commit; empty where there is none."""
+        return _git(self.folder / name, "for-each-ref", "--format=%(contents:subject)", ref)
+
     async def answer(self, request: web.Request) -> web.StreamResponse:
-        self.requests.append(request.path)
+        self.requests.append(request.raw_path)
+        self.seen.append({name.lower(): value for name, value in request.headers.items()})
+        body = await request.read()
+        if self.redirect:
+            return web.Response(status=302, headers={"Location": self.redirect})
+        if self.status:
+            return web.Response(status=self.status, text=f"you sent {dict(request.headers)}")
         top = request.path.split("/")[1]
-        if top == "private":
+        if top in {"private", "api"} and not self._is_known(request):
             return web.Response(status=401, headers={"WWW-Authenticate": "Basic realm=git"})
+        if top == "api":
+            said = {"method": request.method, "path": request.raw_path, "body": body.decode()}
+            return web.json_response({**said, "headers": dict(request.headers)})
         if top == "forbidden":
             return web.Response(status=403)
-        return await self._backend(request, await request.read())
+        return await self._backend(request, body)
+
+    def _is_known(self, request: web.Request) -> bool:
+        scheme, _, value = request.headers.get("Authorization", "").partition(" ")
+        if scheme == "Basic":
+            value = base64.b64decode(value).decode().partition(":")[2]
+        return value in self.tokens
 
     async def _backend(self, request: web.Request, body: bytes) -> web.Response:
         variables = {
@@ -71,14 +117,17 @@ class GitServer:
 
 
 @asynccontextmanager
-async def git_server(folder: Path) -> AsyncIterator[GitServer]:
-    """Serve a folder of repositories."""
-    made = GitServer(folder)
-    app = web.Application(client_max_size=2**24)
+async def git_server(folder: Path, *, tls: str = "") -> AsyncIterator[GitServer]:
+    """Serve a folder of repositories, where a name is given over TLS."""
+    made, context = GitServer(folder, host=tls or "localhost"), None
+    if tls:
+        made.certificate, key = certificate_for(tls)
+        context = server_context(made.certificate, key)
+    app = web.Application(client_max_size=2**26)
     app.router.add_route("*", "/{path:.*}", made.answer)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    runner = web.AppRunner(app, shutdown_timeout=0.1, auto_decompress=False)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
     made.port = runner.addresses[0][1]
     try:
         yield made

@@ -32,6 +32,7 @@ from managed_agents.proxy.oauth.server_grants import HttpServerGrants
 from managed_agents.proxy.oauth.token_endpoint import HttpTokenEndpoint
 from managed_agents.proxy.packages import Packages
 from managed_agents.proxy.providers import parse_providers
+from managed_agents.proxy.repositories.serving import Repositories, repositories_of
 from managed_agents.proxy.sandbox_ends import ServerClaims, SupervisorClient
 from managed_agents.proxy.sandbox_hand import SandboxHand
 from managed_agents.proxy.server_access import ServerAccess, parse_token
@@ -73,8 +74,10 @@ async def running(settings: Settings) -> AsyncIterator[Ports]:
             stack.push_async_callback(files.close)
         mcp = await _mcp(stack, settings, client, server)
         vault = SessionCredentials(WatchedFile(settings.credentials_file, parse_environment_credentials))
-        pool = _egress(settings, client, server, vault)
-        wake = WakeRelay(client, _configured(uploads, outputs, finder, mcp, vault), _ended(outputs, finder))
+        repositories = await stack.enter_async_context(repositories_of(settings, Resolver().resolve))
+        pool = _egress(settings, client, server, vault, repositories)
+        configured = _configured(uploads, outputs, finder, mcp, vault, repositories)
+        wake = WakeRelay(client, configured, _ended(outputs, finder))
         stack.push_async_callback(pool.close)
         in_use = _all(pool.ensure, uploads.in_use, outputs.in_use)
         hand = SandboxHand(
@@ -99,12 +102,18 @@ async def running(settings: Settings) -> AsyncIterator[Ports]:
 
 
 def _configured(
-    uploads: Uploads, outputs: Outputs, finder: SandboxFinder, mcp: McpListener, vault: SessionCredentials
+    uploads: Uploads,
+    outputs: Outputs,
+    finder: SandboxFinder,
+    mcp: McpListener,
+    vault: SessionCredentials,
+    repositories: Repositories,
 ) -> Configured:
     def configured(config: Mapping[str, object], epoch: int | None) -> None:
         uploads.configure(config)
         mcp.configure(config)
         vault.configure(config)
+        repositories.configure(config)
         if epoch is not None:
             finder.leased(str(config.get("id")), epoch)
             outputs.leased()
@@ -128,8 +137,15 @@ def _all(*listeners: Callable[[Binding], None]) -> Callable[[Binding], None]:
     return tell
 
 
-def _egress(settings: Settings, client: ClientSession, server: ServerAccess, vault: SessionCredentials) -> EgressPool:
-    networking, egress = SessionNetworking(client, server), Egress(settings.egress, Resolver().resolve)
+def _egress(
+    settings: Settings,
+    client: ClientSession,
+    server: ServerAccess,
+    vault: SessionCredentials,
+    repositories: Repositories,
+) -> EgressPool:
+    networking = SessionNetworking(client, server)
+    egress = Egress(settings.egress, Resolver().resolve, repositories.inner)
     return EgressPool(egress, networking.for_session, SystemClock(), PoolPacing(), credentials_of=vault.of)
 
 

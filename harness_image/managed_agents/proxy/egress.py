@@ -7,7 +7,7 @@ import asyncio
 import ssl
 import time
 from asyncio import StreamReader, StreamWriter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from ipaddress import ip_address
 
 import structlog
@@ -40,6 +40,8 @@ _TLS_HANDSHAKE = b"\x16"  # the first byte of a TLS connection (RFC 8446 §5.1)
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 NetworkingOf = Callable[[], Awaitable[Networking]]
 Streams = tuple[StreamReader, StreamWriter]
+Inner = Mapping[str, Callable[[], Awaitable[Streams]]]
+"""By a name that no DNS knows: opens a connection to what the proxy itself serves under it."""
 
 
 class UndecidedError(Exception):
@@ -49,10 +51,11 @@ class UndecidedError(Exception):
 class Egress:
     """Serves tools' connections under the administrator's rules and an Environment's networking."""
 
-    def __init__(self, rules: EgressRules, resolve: Resolve) -> None:
+    def __init__(self, rules: EgressRules, resolve: Resolve, inner: Inner | None = None) -> None:
         self._rules = rules
         self._resolve = resolve
         self._trusting: ssl.SSLContext | None = None
+        self._inner = inner or {}
         self._log = structlog.get_logger(listener="egress")
 
     async def serve(
@@ -89,12 +92,17 @@ class Egress:
         request = await _request(tool[0])
         target = request.target
         seen |= {"host": shown(target.host), "port": target.port, "tunnel": request.is_tunnel}
-        await self._check(target, networking_of, seen)
-        grants = HostGrants() if credentials is None else credentials.grants_at(target.host)
-        if grants.is_named and not request.is_tunnel:
-            text = f"{target.host} has a credential, which goes over TLS only; use https://{target.host}"
-            raise EgressRefusedError(status=403, reason="plain_http", message=text)
-        destination = await self._dial(target)
+        grants = HostGrants()
+        if target.host in self._inner and target.port == 80 and not request.is_tunnel:
+            destination = await self._inner[target.host]()
+            seen["reason"] = "inner"
+        else:
+            await self._check(target, networking_of, seen)
+            grants = grants if credentials is None else credentials.grants_at(target.host)
+            if grants.is_named and not request.is_tunnel:
+                text = f"{target.host} has a credential, which goes over TLS only; use https://{target.host}"
+                raise EgressRefusedError(status=403, reason="plain_http", message=text)
+            destination = await self._dial(target)
         seen["decision"] = "allowed"
         try:
             await _begin(request, tool[1], destination[1], counted)

@@ -1,7 +1,7 @@
 """Sends one request on and streams its answer back, byte for byte and as it comes."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterable, Callable, Mapping
 from dataclasses import dataclass
 
 from aiohttp import (
@@ -26,6 +26,10 @@ WHOLE_BYTES_MAX = 64 * 1024
 
 
 Rewrite = Callable[[bytes], bytes]
+"""Told each piece of an answer and, at its end, an empty one; returns what is passed on."""
+
+Judge = Callable[[ClientResponse], Rewrite | None]
+"""Looks at the head of an answer; may refuse it, or say how it is rewritten."""
 
 
 class UnreachableError(Exception):
@@ -43,7 +47,7 @@ class Upstream:
     method: str
     url: URL
     headers: Mapping[str, str]
-    body: bytes
+    body: bytes | AsyncIterable[bytes]
     timeout: ClientTimeout
 
 
@@ -51,11 +55,9 @@ async def forward(
     request: web.Request,
     client: ClientSession,
     upstream: Upstream,
-    judge: Callable[[ClientResponse], Rewrite | None] | None = None,
+    judge: Judge | None = None,
 ) -> web.StreamResponse:
     """Send `upstream` and answer `request` with what comes back, unless `judge` raises at its head.
-
-    `judge` may return what each piece of the answer becomes before it is passed on.
 
     An answer that breaks off in the middle breaks the caller's connection too, so that it never looks complete.
     Raises: UnreachableError when no answer began; RefusedError, 502, on a redirect, which is never followed: it would
@@ -103,6 +105,8 @@ async def _stream(request: web.Request, answer: ClientResponse, rewrite: Rewrite
             passed = chunk if rewrite is None else rewrite(chunk)
             await response.write(passed)  # waits while the caller reads slower than the other side sends
             request[NOTE].bytes_out += len(chunk)
+        if rewrite is not None:
+            await response.write(rewrite(b""))
         await response.write_eof()
     except UnreachableError:
         _break(request)

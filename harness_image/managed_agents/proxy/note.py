@@ -13,6 +13,7 @@ class Note:
     bytes_out: int = 0
     provider: str | None = None
     mcp_server: str | None = None
+    repository: str | None = None
     error: str | None = None
     broken: bool = False
     """The answer broke off on the other side after it had begun."""
@@ -20,7 +21,13 @@ class Note:
 
     def fields(self) -> dict[str, object]:
         """Return what is worth a field in the log."""
-        given = {"provider": self.provider, "mcp_server": self.mcp_server, "error": self.error, "broken": self.broken}
+        given = {
+            "provider": self.provider,
+            "mcp_server": self.mcp_server,
+            "repository": self.repository,
+            "error": self.error,
+            "broken": self.broken,
+        }
         return {"bytes_out": self.bytes_out, **{key: value for key, value in given.items() if value}}
 
 
