@@ -63,3 +63,53 @@ def test_repositories_are_cloned_over_https_and_what_cannot_be_is_named(namespac
 
         eventually("the repository that is there now is cloned", is_told, seconds=120)
         kubectl("wait", "-n", namespace.name, "session/clones", "--for=condition=Idle", "--timeout=60s")
+
+
+WORK = (
+    "cd tool && git config user.name a && git config user.email a@example.com && git checkout -q -B agent/fix"
+    " && date > README && git commit -q -a -m 'by the agent' && git push -q origin agent/fix && echo pushed"
+    "; git push origin HEAD:main 2>&1 | grep -o 'not allowed by this session' | head -1"
+)
+
+
+@requirement("repositories-token", "repositories-push-refs", "repositories-api", "A21", "F23")
+def test_a_private_repository_is_cloned_and_pushed_and_its_token_replaced(namespace: Namespace) -> None:
+    forge = git_pod(namespace)
+    for name in ("private/tool", "private/other"):
+        forge.make(name)
+    forge.accept("canary-old-3f1c")
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "forge"}}
+    create(namespace.name, {**secret, "stringData": {"token": "canary-old-3f1c"}})
+    open_forge = environment("forge")
+    open_forge["spec"]["config"]["networking"]["allowedHosts"] = [forge.host]
+    token = {"secretKeyRef": {"name": "forge", "key": "token"}}
+    repository = {"type": "github_repository", "url": forge.url("private/tool"), "authorizationToken": token}
+    repository["pushRefs"] = ["refs/heads/agent/*"]
+    elsewhere = f"git clone -q http://git.session.internal/{forge.host}/private/other 2>&1 | grep -o forbidden_error"
+    api = f"curl -s -X POST http://api.session.internal/{forge.host}/api/v1/repos/private/tool/pulls -d new"
+    with egress_rules({"allowed_hosts": [forge.host], "authorities": forge.certificate}):
+        namespace.apply(open_forge)
+        references = {"agentRef": {"name": "bot"}, "environmentRef": {"name": "forge"}}
+        script_ = script(bash(f"{WORK}; cd ..; {elsewhere}; {api}; env | grep -c canary; grep -rl canary ."), TELL)
+        events = [message("first", script_)]
+        namespace.apply(managed("Session", "private", {**references, "resources": [repository], "events": events}))
+        said = namespace.wait_idle("private", seconds=180)["status"]["lastMessage"]["text"]
+        assert said.split()[:2] == ["pushed", "not"], (said, errors(namespace, "private"))
+        assert "forbidden_error" in said
+        assert '"path": "/api/v1/repos/private/tool/pulls", "body": "new"' in said
+        assert said.rstrip().endswith("0"), said  # no variable and no file has it
+        assert forge.subject("private/tool", "refs/heads/agent/fix") == "by the agent"
+        assert forge.subject("private/tool", "refs/heads/main") == "second"
+
+        forge.accept("canary-new-3f1c")
+        namespace.append_event("private", message("second", script(bash("git -C tool fetch 2>&1"), TELL)))
+        eventually("the old token is refused", lambda: _told(namespace, "repository_authentication_error"), seconds=60)
+        kubectl("patch", "secret", "forge", "-n", namespace.name, "-p", '{"stringData":{"token":"canary-new-3f1c"}}')
+        mended = "for i in $(seq 60); do git -C tool fetch -q && echo mended && break; sleep 1; done"
+        namespace.append_event("private", message("third", script(bash(mended), TELL)))
+        eventually("the new token is used", lambda: _told(namespace, "mended"), seconds=90)
+        assert "-3f1c" not in str(namespace.events("private"))
+
+
+def _told(namespace: Namespace, text: str) -> bool:
+    return text in namespace.get("session", "private")["status"]["lastMessage"]["text"]

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from managed_agents.contracts.egress import EgressRules
@@ -129,3 +130,37 @@ async def test_a_failed_clone_is_tried_again_in_the_next_turn(tmp_path: Path, fo
         assert summary["last_message"]["text"].startswith("second")
         assert summary["last_error"] is None
         assert len(await _errors(stack)) == 1
+
+
+@requirement("repositories-token", "repositories-fail")
+async def test_a_private_repository_is_cloned_pushed_and_mended_and_its_token_seen_by_nobody(tmp_path: Path) -> None:
+    token = "canary-71fe"
+    async with git_server(tmp_path / "forge", tls="localhost") as forge:
+        forge.make("private/tool")
+        forge.tokens.add("another")
+        url = forge.url("private/tool")
+        repository = {"url": url, "has_token": True, "push_refs": ["refs/heads/agent/*"]}
+        async with _stack(tmp_path, forge, repository, authorities=forge.certificate) as stack:
+            credentials = stack.folder / "credentials.json"
+            entry = {"id": "sesrsc_0", "url": url, "token": token, "push_refs": ["refs/heads/agent/*"]}
+            credentials.write_bytes(orjson.dumps({"credentials": [], "repositories": [entry]}))
+            run = {"tool": "bash", "input": {"command": "ls"}}
+            await stack.turn(script(run, {"text": "Went on."}))
+            (error,) = await _errors(stack)
+            assert (error["type"], error["repository_url"]) == ("repository_authentication_error", url)
+            assert "does not accept the session's token (401)" in error["message"]
+            forge.tokens.add(token)
+            work = (
+                "cd repo && git config user.name a && git config user.email a@example.com && git checkout -q -b agent/x"
+                " && echo third > README && git commit -q -a -m third && git push -q origin agent/x"
+                "; git push -q origin HEAD:main 2>&1 | grep -o 'not allowed by this session'"
+                "; env | grep -c canary; grep -rc canary ~/.gitconfig .git/config"
+            )
+            summary = await stack.turn(script({"tool": "bash", "input": {"command": work}}, TELL))
+            said = summary["last_message"]["text"]
+            assert "not allowed by this session" in said
+            assert forge.head("private/tool", "refs/heads/agent/x") == "third"
+            assert forge.head("private/tool", "refs/heads/main") == "second"
+            assert len(await _errors(stack)) == 1
+            assert token not in orjson.dumps(await stack.events()).decode()
+            assert b"Plain git fetches and pushes there" in stack.simulator.records.after(0)[0].body

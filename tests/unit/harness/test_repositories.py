@@ -1,12 +1,14 @@
 """A sandbox hand that has the session's repositories: when it clones, what it reports, and what it leaves alone."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import orjson
 import pytest
 
 from managed_agents.contracts import causes
+from managed_agents.harness.history.repositories import repository_hint
 from managed_agents.harness.tools.hand import Call, HandUnavailableError, ToolResult
 from managed_agents.harness.tools.repositories import Repository, RepositoryFailure, RepositoryHand, repositories_of
 from managed_agents.sandbox.runner.repository import kind_of
@@ -115,6 +117,17 @@ async def test_a_broken_connection_is_tried_again_within_a_turn_with_growing_pau
     assert len(world.failures) == 1
 
 
+@requirement("repositories-token")
+async def test_a_repository_that_gets_its_first_token_is_told_to_git_at_the_next_call() -> None:
+    world = World(REPOSITORY)
+    hand = world.hand()
+    await hand.provision()
+    world.repositories = [replace(REPOSITORY, remote="http://git.session.internal/github.com/team/tool")]
+    await hand.provision()
+    await hand.provision()
+    assert world.sandbox.effects == ["clone.sesrsc_1.1.1", "clone.sesrsc_1.1.1.2"]
+
+
 async def test_an_attempt_that_took_long_is_not_repeated_at_once() -> None:
     world = World(REPOSITORY, said={"state": "failed", "kind": "clone", "message": "600 s were not enough"})
     world.clone_seconds = 600.0
@@ -189,6 +202,21 @@ def test_a_repository_lies_under_its_own_name_by_default() -> None:
     assert repositories_of({}) == ()
 
 
+@requirement("repositories-token", "repositories-api")
+def test_the_model_is_told_how_it_reaches_a_repository_with_a_token() -> None:
+    resource = {"type": "github_repository", "id": "sesrsc_1", "url": "https://github.com/team/tool"}
+    own = {**resource, "url": "https://git.example/team/tool.git", "has_token": True, "push_refs": []}
+    some = {**resource, "has_token": True, "push_refs": ["refs/heads/agent/*"]}
+    public, github, other = repositories_of({"resources": [resource, some, own]})
+    assert (public.remote, repository_hint(public)) == (None, "")
+    assert github.remote == "http://git.session.internal/github.com/team/tool"
+    assert "http://api.session.internal/github.com/repos/team/tool, with curl" in repository_hint(github)
+    assert "Only these refs may be pushed: refs/heads/agent/*." in repository_hint(github)
+    assert other.remote == "http://git.session.internal/git.example/team/tool.git"
+    assert "http://api.session.internal/git.example/api/v4/projects/team%2Ftool (GitLab)" in repository_hint(other)
+    assert "Nothing may be pushed there." in repository_hint(other)
+
+
 @pytest.mark.parametrize(
     ("said", "kind"),
     [
@@ -199,6 +227,10 @@ def test_a_repository_lies_under_its_own_name_by_default() -> None:
         ("fatal: repository 'https://x.example/y/' not found", "not_found"),
         ("warning: Could not find remote branch b\nfatal: Remote branch b not found in upstream origin", "checkout"),
         ("fatal: the remote end hung up unexpectedly", "clone"),
+        (
+            "remote: repository_authentication_error: it is wrong\nfatal: The requested URL returned error: 403",
+            "authentication",
+        ),
     ],
 )
 def test_gits_words_become_a_kind(said: str, kind: str) -> None:

@@ -9,6 +9,7 @@ import orjson
 
 from managed_agents.harness.history.conversation import CACHE_MARKER, Conversation
 from managed_agents.harness.history.repair import Block
+from managed_agents.harness.history.repositories import repository_hint
 from managed_agents.harness.session import Session
 
 _TOOLS = b',"tools":['
@@ -75,5 +76,8 @@ def body_for(head: bytes, conversation: Conversation, *, then: Sequence[Block] =
 
 
 def _system_for(session: Session) -> str:
-    parts = [session.system or "", _SANDBOX_HINT if session.toolset.policies else ""]
+    has_sandbox = bool(session.toolset.policies)
+    parts = [session.system or "", _SANDBOX_HINT if has_sandbox else ""]
+    if has_sandbox:
+        parts += [text for one in session.repositories if (text := repository_hint(one))]
     return "\n\n".join(part for part in parts if part.strip())

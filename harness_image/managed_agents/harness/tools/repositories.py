@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 
 from managed_agents.contracts import causes
+from managed_agents.contracts.repositories import git_address
 from managed_agents.harness.tools.hand import (
     Call,
     Hand,
@@ -53,6 +54,10 @@ class Repository:
     url: str
     path: str
     checkout: Mapping[str, Any] | None = None
+    remote: str | None = None
+    """What git uses in the place of the URL where the session has a token (docs/repositories.md)."""
+    push_refs: tuple[str, ...] | None = None
+    """Patterns of what may be pushed there; None: whatever the token allows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +80,8 @@ def repositories_of(config: Mapping[str, Any]) -> tuple[Repository, ...]:
             url=str(resource["url"]),
             path=resource.get("mount_path") or _name_of(str(resource["url"])),
             checkout=resource.get("checkout"),
+            remote=git_address(str(resource["url"])) if resource.get("has_token") else None,
+            push_refs=tuple(resource["push_refs"]) if "push_refs" in resource else None,
         )
         for resource in config.get("resources") or ()
         if resource.get("type") == "github_repository"
@@ -89,6 +96,7 @@ def _name_of(url: str) -> str:
 class _Tried:
     """The last attempt on a repository in a sandbox: how it ended, and when it was and may be made, monotonic."""
 
+    remote: str | None
     attempts: int
     failure: RepositoryFailure | None
     turn: str
@@ -148,7 +156,8 @@ class RepositoryHand(WrappedHand):
         """Clone a repository if it is time to; return a failure that has not been told in this turn."""
         key, turn, began = (generation, repository.id), self._turn(), self._monotonic()
         last = self._tried.get(key)
-        if last is not None and not last.is_due(turn, began):
+        has_changed = last is not None and last.remote != repository.remote  # it was given its first token
+        if last is not None and not has_changed and not last.is_due(turn, began):
             return None
         attempts = 1 if last is None else last.attempts + 1
         failure = await self._cloned(repository, generation, attempts)
@@ -157,6 +166,7 @@ class RepositoryHand(WrappedHand):
         pause = max(min(RETRY_SECONDS * 2.0**retries, RETRY_SECONDS_MAX), ended - began)
         heals = failure is not None and failure.cause == causes.REPOSITORY_CLONE
         self._tried[key] = _Tried(
+            remote=repository.remote,
             attempts=attempts,
             failure=failure,
             turn=turn,
@@ -172,7 +182,12 @@ class RepositoryHand(WrappedHand):
         call = Call(
             id=f"clone.{repository.id}.{self._epoch}.{generation}{again}",
             name=TOOL,
-            input={"url": repository.url, "path": repository.path, "checkout": repository.checkout},
+            input={
+                "url": repository.url,
+                "path": repository.path,
+                "checkout": repository.checkout,
+                **({"remote": repository.remote} if repository.remote else {}),
+            },
         )
         try:
             result = await self._hand.execute(call)

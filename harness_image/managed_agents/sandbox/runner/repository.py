@@ -24,6 +24,8 @@ _SETTINGS = (
     *("-c", "credential.helper=", "-c", "core.askPass=", "-c", "protocol.allow=never"),
     *("-c", "protocol.https.allow=always", "-c", "protocol.http.allow=always"),
 )
+_SAID = re.compile(r"repository_(authentication|forbidden|not_found|checkout|clone)_error: ([^\n]+)")
+# The session's proxy says what it refuses in these words, which git passes on from a server.
 _KINDS = (  # in this order: git repeats an earlier cause in a later line
     (
         "forbidden",
@@ -62,6 +64,8 @@ def _clone(workdir: Path, arguments: Any) -> None:
     checkout: Mapping[str, Any] = arguments.get("checkout") or {}
     if not re.match(r"https?://", url):
         raise _FailedError("clone", "only https:// and http:// addresses can be cloned")
+    if arguments.get("remote"):
+        _stand_in(workdir, url, str(arguments["remote"]))
     if _is_clone_of(target, url):
         return
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
@@ -82,6 +86,11 @@ def _clone(workdir: Path, arguments: Any) -> None:
         raise _FailedError("clone", f"{target}: {error.strerror}") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def _stand_in(workdir: Path, url: str, remote: str) -> None:
+    """Let git use `remote` in the place of `url`, in whatever clone: there the session's token is added."""
+    _git(workdir, "config", "--global", "--replace-all", f"url.{remote}.insteadOf", url)
 
 
 def _is_clone_of(target: Path, url: str) -> bool:
@@ -109,9 +118,13 @@ def _git(folder: Path, *arguments: str, otherwise: str = "clone") -> str:
     if done.returncode == 0:
         return done.stdout.decode("utf-8", "replace")
     said = done.stderr.decode("utf-8", "replace")
-    raise _FailedError(kind_of(said, otherwise), said or f"git ended with status {done.returncode}")
+    told = _SAID.search(said)
+    text = told[2] if told else said
+    raise _FailedError(kind_of(said, otherwise), text or f"git ended with status {done.returncode}")
 
 
 def kind_of(said: str, otherwise: str) -> str:
     """Return which of the session's repository errors git's words mean."""
+    if told := _SAID.search(said):
+        return told[1]
     return next((kind for kind, pattern in _KINDS if re.search(pattern, said)), otherwise)
