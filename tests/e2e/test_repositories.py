@@ -87,7 +87,7 @@ def test_a_private_repository_is_cloned_and_pushed_and_its_token_replaced(namesp
     repository["pushRefs"] = ["refs/heads/agent/*"]
     elsewhere = f"git clone -q http://git.session.internal/{forge.host}/private/other 2>&1 | grep -o forbidden_error"
     api = f"curl -s -X POST http://api.session.internal/{forge.host}/api/v1/repos/private/tool/pulls -d new"
-    with egress_rules({"allowed_hosts": [forge.host], "authorities": forge.certificate}):
+    with egress_rules({"allowed_hosts": [forge.host], "authorities": [forge.certificate]}):
         namespace.apply(open_forge)
         references = {"agentRef": {"name": "bot"}, "environmentRef": {"name": "forge"}}
         script_ = script(bash(f"{WORK}; cd ..; {elsewhere}; {api}; env | grep -c canary; grep -rl canary ."), TELL)

@@ -105,7 +105,7 @@ class Gateway:
 async def gateway_running(folder: Path, forge: GitServer, **rules: Any) -> AsyncIterator[Gateway]:
     """Run a gateway whose administrator lets it reach the forge on loopback and trusts its certificate."""
     loopback = (ip_network("127.0.0.0/8"),)
-    usual = EgressRules(ports=(forge.port,), allowed=loopback, authorities=forge.certificate)
+    usual = EgressRules(ports=(forge.port,), allowed=loopback, authorities=(forge.certificate,))
     egress_rules = replace(usual, **rules)
     names, file = Names(), folder / "credentials.json"
     names.known[forge.host] = ["127.0.0.1"]

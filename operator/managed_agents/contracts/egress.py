@@ -39,7 +39,7 @@ class EgressRules:
     """The hosts that `allow_package_managers` adds to a limited Environment, by package manager."""
 
     authorities: tuple[str, ...] = ()
-    """Certificates in PEM that are trusted beside the system's, at hosts that have a credential."""
+    """Certificates in PEM that a proxy trusts beside the public ones, where it speaks TLS itself."""
 
     def registry_hosts(self) -> frozenset[str]:
         """Return the hosts of all package managers."""
@@ -75,13 +75,13 @@ def _texts(key: str, value: Any) -> list[str]:
 
 
 def _certificates(key: str, value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list):
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise TypeError(f"{key}: a list of certificates in PEM is required")
     for item in value:
         try:
             ssl.PEM_cert_to_DER_cert(item)
-        except (TypeError, ValueError, AttributeError):
-            raise ValueError(f"{key}: each must be one certificate in PEM") from None
+        except ValueError:
+            raise ValueError(f"{key}: each entry is one certificate in PEM") from None
     return tuple(value)
 
 

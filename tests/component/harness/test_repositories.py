@@ -140,7 +140,7 @@ async def test_a_private_repository_is_cloned_pushed_and_mended_and_its_token_se
         forge.tokens.add("another")
         url = forge.url("private/tool")
         repository = {"url": url, "has_token": True, "push_refs": ["refs/heads/agent/*"]}
-        async with _stack(tmp_path, forge, repository, authorities=forge.certificate) as stack:
+        async with _stack(tmp_path, forge, repository, authorities=(forge.certificate,)) as stack:
             credentials = stack.folder / "credentials.json"
             entry = {"id": "sesrsc_0", "url": url, "token": token, "push_refs": ["refs/heads/agent/*"]}
             credentials.write_bytes(orjson.dumps({"credentials": [], "repositories": [entry]}))

@@ -310,7 +310,7 @@ async def test_a_host_that_may_not_be_reached_gets_no_token(gateway: Gateway, tm
         closed.grant(entry(gateway.forge))
         answer = await closed.raw("GET", address(closed, path))
         assert b"repository_forbidden_error: forge.example has no public address" in answer
-    async with gateway_running(tmp_path, gateway.forge, authorities="") as distrustful:
+    async with gateway_running(tmp_path, gateway.forge, authorities=()) as distrustful:
         answer = await distrustful.raw("GET", address(distrustful, path))
         assert b"repository_clone_error: forge.example does not answer: its TLS certificate is not trusted" in answer
     assert len(gateway.forge.requests) == 1
