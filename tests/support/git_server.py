@@ -12,6 +12,8 @@ from aiohttp import web
 
 from support.certificates import certificate_for, server_context
 
+CLOSED_SECONDS_MAX = 5.0
+
 
 @dataclass
 class GitServer:
@@ -67,6 +69,12 @@ class GitServer:
         return _git(self.folder / name, "for-each-ref", "--format=%(contents:subject)", ref)
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
+        """Answer once a connection: closing one with TLS takes the peer's answer, and so a loop that still runs."""
+        response = await self._answer(request)
+        response.force_close()
+        return response
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
         self.requests.append(request.raw_path)
         self.seen.append({name.lower(): value for name, value in request.headers.items()})
         body = await request.read()
@@ -132,7 +140,11 @@ async def git_server(folder: Path, *, tls: str = "") -> AsyncIterator[GitServer]
     try:
         yield made
     finally:
+        server = runner.server
         await runner.cleanup()
+        async with asyncio.timeout(CLOSED_SECONDS_MAX):
+            while server is not None and server.connections:  # noqa: ASYNC110 - a connection tells nobody
+                await asyncio.sleep(0.01)
 
 
 def _git(folder: Path, *arguments: str) -> str:
