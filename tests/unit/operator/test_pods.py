@@ -55,6 +55,14 @@ def test_pods_pass_the_restricted_standard(spec: Manifest) -> None:
     assert not {"hostNetwork", "hostPID", "hostIPC", "hostUsers"} & spec.keys()
 
 
+def test_tools_reach_the_supervisors_socket_and_cannot_replace_it() -> None:
+    (supervisor,), (tools,) = sandbox()["spec"]["initContainers"], sandbox()["spec"]["containers"]
+    mounts = [
+        {mount["name"]: mount for mount in container["volumeMounts"]}["socket"] for container in (supervisor, tools)
+    ]
+    assert [mount.get("readOnly", False) for mount in mounts] == [False, True]
+
+
 def test_tools_start_beside_the_supervisor_and_wait_for_the_runner_that_it_brings(tmp_path: Path) -> None:
     spec = sandbox()["spec"]
     assert "initContainers" not in spec

@@ -136,7 +136,7 @@ def _tools(
         "securityContext": container_security(TOOLS_UID, read_only=False),
         "volumeMounts": [
             {"name": "runner", "mountPath": RUNNER_DIRECTORY, "readOnly": True},
-            {"name": "socket", "mountPath": SOCKET_DIRECTORY},
+            {"name": "socket", "mountPath": SOCKET_DIRECTORY, "readOnly": True},
             {"name": "workspace", "mountPath": WORKSPACE} | ({"subPath": "workspace"} if on_claim else {}),
             _outputs_mount(sandbox),
             {"name": "uploads", "mountPath": UPLOADS, "readOnly": True},
