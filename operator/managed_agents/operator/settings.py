@@ -37,6 +37,10 @@ class SessionSettings:
     """The administrator's rules for the network of sandboxes, as JSON for each proxy (docs/egress.md)."""
     web_search: str = ""
     """Who answers web searches, as JSON for each proxy (docs/web-tools.md)."""
+    isolating_runtimes: tuple[str, ...] = ("gvisor", "kata")
+    """RuntimeClasses that bring a kernel of their own, also with a suffix (`kata-qemu`)."""
+    pod_pids_limit: int = 0
+    """Processes and threads of a Pod as the kubelets' configuration bounds them; 0: nobody said so."""
     idle_timeout_seconds: int = 120
     """Where an Environment says nothing: long enough for a person's next message to find its harness warm."""
     # Each may use a core: half of one made a Pod's start, half a second of CPU, take a whole second.
@@ -110,6 +114,17 @@ def parse(arguments: Sequence[str] | None = None) -> Settings:
         type=_web_search,
         help="JSON: who answers web searches (docs/web-tools.md)",
     )
+    parser.add_argument(
+        "--isolating-runtimes",
+        default=_environment("ISOLATING_RUNTIMES", ",".join(defaults.isolating_runtimes)),
+        help="RuntimeClasses with a kernel of their own, separated by commas",
+    )
+    parser.add_argument(
+        "--pod-pids-limit",
+        type=int,
+        default=int(_environment("POD_PIDS_LIMIT", "0")),
+        help="podPidsLimit of the kubelets, told by each Session; 0: not known",
+    )
     parser.add_argument("--health-port", type=int, default=ports.OPERATOR_HEALTH_PORT)
     parser.add_argument("--leader-elect", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--sweep-seconds", type=float, default=420.0, help="how often lost watch events are looked for")
@@ -145,6 +160,8 @@ def _settings(flags: argparse.Namespace, defaults: SessionSettings) -> Settings:
         system_namespace=flags.namespace,
         egress_rules=flags.egress_rules,
         web_search=flags.web_search,
+        isolating_runtimes=tuple(name.strip() for name in flags.isolating_runtimes.split(",") if name.strip()),
+        pod_pids_limit=flags.pod_pids_limit,
         sandbox=ContainerResources(requests=defaults.sandbox.requests, limits=limits),
     )
     return Settings(

@@ -8,6 +8,8 @@ RECONCILING = "Reconciling"
 """kstatus: the operator still works towards the newest generation."""
 STALLED = "Stalled"
 """kstatus: no progress without somebody's help."""
+ISOLATED = "Isolated"
+"""The session's sandboxes have a kernel apart from their node's; its message says what else keeps them apart."""
 
 # while ready
 ACCEPTED = "Accepted"
@@ -114,6 +116,13 @@ UNKNOWN_STOP = "Stopped"
 """The turn ended for a reason that this version does not know; the message names it."""
 REFUSED = "Refused"
 """The server or the kube-apiserver refuses what the Session asks for as invalid; the message says what."""
+
+OWN_KERNEL = "OwnKernel"
+"""The Environment's RuntimeClass is one that the administrator knows to bring a kernel of its own."""
+SHARED_KERNEL = "SharedKernel"
+"""The Environment names no RuntimeClass: sandboxes are containers on the kernel of their node."""
+RUNTIME_UNKNOWN = "RuntimeUnknown"
+"""The Environment names a RuntimeClass that the administrator does not list as one with a kernel of its own."""
 
 STUCK_REASONS = frozenset({IMAGE_PULL_FAILED, QUOTA_EXCEEDED, PACKAGES_FAILED})
 """Why a Pod does not start, where waiting alone seldom helps."""

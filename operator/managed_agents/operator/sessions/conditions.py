@@ -1,4 +1,4 @@
-"""The four conditions of a Session, from what was observed and what the steps found. Pure.
+"""The conditions of a Session, from what was observed and what the steps found. Pure.
 
 `Idle` is true for a generation only when every event of it has been processed, else `kubectl wait` would lie.
 """
@@ -9,6 +9,7 @@ from managed_agents.contracts.api import conditions as words
 from managed_agents.operator.conditions import Condition
 from managed_agents.operator.pools.sizing import Bounds
 from managed_agents.operator.sessions.admit import Admission, Refusal
+from managed_agents.operator.sessions.isolation import isolation_for
 from managed_agents.operator.sessions.model import Fault, Observed
 from managed_agents.operator.sessions.pod_state import Problem
 from managed_agents.operator.sessions.provision import is_delivered
@@ -28,9 +29,11 @@ class Findings:
 
 
 def conditions_for(observed: Observed, findings: Findings) -> list[Condition]:
-    """Return `Ready`, `Idle`, `Reconciling` and `Stalled`, in that order."""
-    idle = idle_for(observed, findings)
-    return [ready_for(observed, findings), idle, _reconciling(observed, findings), _stalled(observed, findings)]
+    """Return `Ready`, `Idle`, `Reconciling`, `Stalled` and, once there is an Environment, `Isolated`, in that order."""
+    ready, idle = ready_for(observed, findings), idle_for(observed, findings)
+    isolated = isolation_for(observed)
+    found = [ready, idle, _reconciling(observed, findings), _stalled(observed, findings)]
+    return found if isolated is None else [*found, isolated]
 
 
 def ready_for(observed: Observed, findings: Findings) -> Condition:
