@@ -1,20 +1,15 @@
 """Web tools on the cluster: pages and a search that the administrator opens, read by proxies, without any sandbox."""
 
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
-from support.cluster import Namespace, Object, kubectl, managed, message, script
+from support.cluster import Namespace, Object, installation, kubectl, managed, message, script
 from support.policyprobe import create, probe_image
 from support.requirements import requirement
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
 
-SYSTEM = "managed-agents-system"
-OPERATOR = "deployment/managed-agents-operator"
 SEARCH = {"backend": "searxng", "endpoint": "http://simulator.managed-agents-system.svc:8500", "thousand_price": "10"}
 PAGE = (
     "<html><head><title>Forecast</title><script>steal()</script></head><body><p>It rains in the cluster.</body></html>"
@@ -45,23 +40,6 @@ def page_server(namespace: Namespace) -> tuple[str, str]:
     kubectl("wait", "-n", namespace.name, "pod/pages", "--for=condition=Ready", "--timeout=60s")
     address = namespace.get("pod", "pages")["status"]["podIP"]
     return f"pages.{namespace.name}.svc.cluster.local", address
-
-
-@contextmanager
-def installation(**settings: Object) -> Iterator[None]:
-    """Give the operator these settings, and take them away again."""
-
-    def ready() -> None:
-        kubectl("rollout", "status", "-n", SYSTEM, OPERATOR, "--timeout=120s", seconds=130)
-
-    variables = {f"MANAGED_AGENTS_{name.upper()}": json.dumps(value) for name, value in settings.items()}
-    kubectl("set", "env", "-n", SYSTEM, OPERATOR, *(f"{name}={value}" for name, value in variables.items()))
-    try:
-        ready()
-        yield
-    finally:
-        kubectl("set", "env", "-n", SYSTEM, OPERATOR, *(f"{name}-" for name in variables))
-        ready()
 
 
 @requirement("web-fetch", "web-search", "web-search-cost", "A23")

@@ -18,7 +18,6 @@ Object = dict[str, Any]
 REPOSITORY = Path(__file__).resolve().parents[2]
 SYSTEM = "managed-agents-system"
 OPERATOR = "deployment/managed-agents-operator"
-RULES = "MANAGED_AGENTS_EGRESS_RULES"
 SIMULATOR = "http://simulator.managed-agents-system.svc:8500"
 POLL_SECONDS = 0.5
 """Most probes start kubectl, which costs about 0.1 s of CPU, and two cores carry the cluster too."""
@@ -185,18 +184,23 @@ def agent(name: str = "bot", **spec: Any) -> Object:
 
 def kill_container(pod: Object, container: str) -> None:
     """Kill a container's PID 1 from the node; nothing inside the container can do that."""
-    _on_node(pod, "ctr", "--namespace", "k8s.io", "task", "kill", "--signal", "SIGKILL", _container_id(pod, container))
+    on_node(pod, "ctr", "--namespace", "k8s.io", "task", "kill", "--signal", "SIGKILL", _container_id(pod, container))
 
 
 def read_in_container(pod: Object, container: str, path: str) -> str | None:
     """Return a file as a container sees it, read from the node; None where there is none."""
-    listed = _on_node(pod, "ctr", "--namespace", "k8s.io", "task", "ls")
-    rows = (row.split() for row in listed.splitlines())
-    pid = next(row[1] for row in rows if row and row[0] == _container_id(pod, container))
+    pid = container_pid(pod, container)
     try:
-        return _on_node(pod, "cat", f"/proc/{pid}/root{path}" if path.startswith("/") else f"/proc/{pid}/{path}")
+        return on_node(pod, "cat", f"/proc/{pid}/root{path}" if path.startswith("/") else f"/proc/{pid}/{path}")
     except subprocess.CalledProcessError:
         return None
+
+
+def container_pid(pod: Object, container: str) -> str:
+    """Return the node's number of a container's PID 1."""
+    listed = on_node(pod, "ctr", "--namespace", "k8s.io", "task", "ls")
+    rows = (row.split() for row in listed.splitlines())
+    return next(row[1] for row in rows if row and row[0] == _container_id(pod, container))
 
 
 def _container_id(pod: Object, container: str) -> str:
@@ -205,24 +209,34 @@ def _container_id(pod: Object, container: str) -> str:
     return found.removeprefix("containerd://")
 
 
-def _on_node(pod: Object, *command: str) -> str:
-    whole = ["docker", "exec", pod["spec"]["nodeName"], *command]
-    return subprocess.run(whole, check=True, capture_output=True, timeout=30).stdout.decode(errors="replace")
+def on_node(pod: Object, *command: str, stdin: str = "") -> str:
+    """Run a command on a Pod's node, as root; return its output. Raises: CalledProcessError."""
+    whole = ["docker", "exec", "-i", pod["spec"]["nodeName"], *command]
+    done = subprocess.run(whole, check=True, input=stdin.encode(), capture_output=True, timeout=60)
+    return done.stdout.decode(errors="replace")
 
 
 @contextmanager
 def egress_rules(rules: Object) -> Iterator[None]:
     """Give the operator these rules, and take them away again."""
+    with installation(egress_rules=rules):
+        yield
+
+
+@contextmanager
+def installation(**settings: Object) -> Iterator[None]:
+    """Give the operator these settings, and take them away again."""
 
     def ready() -> None:
         kubectl("rollout", "status", "-n", SYSTEM, OPERATOR, "--timeout=120s", seconds=130)
 
-    kubectl("set", "env", "-n", SYSTEM, OPERATOR, f"{RULES}={json.dumps(rules)}")
+    variables = {f"MANAGED_AGENTS_{name.upper()}": json.dumps(value) for name, value in settings.items()}
+    kubectl("set", "env", "-n", SYSTEM, OPERATOR, *(f"{name}={value}" for name, value in variables.items()))
     try:
         ready()
         yield
     finally:
-        kubectl("set", "env", "-n", SYSTEM, OPERATOR, f"{RULES}-")
+        kubectl("set", "env", "-n", SYSTEM, OPERATOR, *(f"{name}-" for name in variables))
         ready()
 
 
