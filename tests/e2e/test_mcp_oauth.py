@@ -128,7 +128,8 @@ def test_tokens_that_end_every_twenty_seconds_serve_a_session_through_its_turns(
         for turn in range(1, TURNS + 1):
             add(client, session.id)
             eventually("the turn's result", lambda: len(results(client, session.id)) == turn, seconds=120)  # noqa: B023 - waited for here
-            assert [result["type"] for result in results(client, session.id)] == ["agent.mcp_tool_result"] * turn
+            found = results(client, session.id)
+            assert [result["type"] for result in found] == ["agent.mcp_tool_result"] * turn, found
             assert results(client, session.id)[-1]["content"] == [{"type": "text", "text": "42"}]
             fresh = eventually("a new grant is stored", lambda: stored(namespace)["access-token"] not in seen)
             assert fresh
@@ -138,4 +139,4 @@ def test_tokens_that_end_every_twenty_seconds_serve_a_session_through_its_turns(
                 eventually("the token has ended", lambda: time.monotonic() > ended, seconds=60)  # noqa: B023 - as above
     assert len(seen) == TURNS + 1
     shown = client.vaults.credentials.retrieve(credential.id, vault_id=vault.id)
-    assert shown.auth.to_dict()["expires_at"] == stored(namespace)["expires-at"]
+    assert shown.auth.to_dict(mode="json")["expires_at"] == stored(namespace)["expires-at"]

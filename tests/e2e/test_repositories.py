@@ -3,13 +3,18 @@
 import pytest
 
 from support.cluster import Namespace, Object, egress_rules, environment, eventually, kubectl, managed, message, script
-from support.git_pod import git_pod
+from support.git_pod import GitPod, git_pod
 from support.policyprobe import create
 from support.requirements import requirement
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(500)]
 
 TELL = {"text": "{{last_tool_result}}"}
+
+
+@pytest.fixture(scope="module")
+def forge(namespace: Namespace) -> GitPod:
+    return git_pod(namespace)
 
 
 def bash(command: str) -> Object:
@@ -24,8 +29,7 @@ def errors(namespace: Namespace, session: str) -> dict[str, str]:
 
 
 @requirement("repositories", "repositories-fail", "repositories-retry")
-def test_repositories_are_cloned_over_https_and_what_cannot_be_is_named(namespace: Namespace) -> None:
-    forge = git_pod(namespace)
+def test_repositories_are_cloned_over_https_and_what_cannot_be_is_named(namespace: Namespace, forge: GitPod) -> None:
     first = forge.make("team/tool")
     authorities = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "authorities"}}
     create(namespace.name, {**authorities, "data": {"ca-bundle.crt": forge.certificate}})
@@ -73,8 +77,7 @@ WORK = (
 
 
 @requirement("repositories-token", "repositories-push-refs", "repositories-api", "A21", "F23")
-def test_a_private_repository_is_cloned_and_pushed_and_its_token_replaced(namespace: Namespace) -> None:
-    forge = git_pod(namespace)
+def test_a_private_repository_is_cloned_and_pushed_and_its_token_replaced(namespace: Namespace, forge: GitPod) -> None:
     for name in ("private/tool", "private/other"):
         forge.make(name)
     forge.accept("canary-old-3f1c")

@@ -227,8 +227,15 @@ def egress_rules(rules: Object) -> Iterator[None]:
 def installation(**settings: Object) -> Iterator[None]:
     """Give the operator these settings, and take them away again."""
 
+    def is_alone() -> bool:
+        """Tell whether the former operator, which still leads after the rollout, is gone."""
+        label = "app.kubernetes.io/name=managed-agents-operator"
+        pods = kubectl("get", "pods", "-n", SYSTEM, "-l", label, "-o", "name")
+        return len(pods.split()) == 1
+
     def ready() -> None:
         kubectl("rollout", "status", "-n", SYSTEM, OPERATOR, "--timeout=120s", seconds=130)
+        eventually("one operator is left", is_alone)
 
     variables = {f"MANAGED_AGENTS_{name.upper()}": json.dumps(value) for name, value in settings.items()}
     kubectl("set", "env", "-n", SYSTEM, OPERATOR, *(f"{name}={value}" for name, value in variables.items()))

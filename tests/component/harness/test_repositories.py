@@ -1,5 +1,6 @@
 """Repositories of a session, from a Git server over HTTP through relay and proxy into the sandbox."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -156,6 +157,9 @@ async def test_a_private_repository_is_cloned_pushed_and_mended_and_its_token_se
                 "; git push -q origin HEAD:main 2>&1 | grep -o 'not allowed by this session'"
                 "; env | grep -c canary; grep -rc canary ~/.gitconfig .git/config"
             )
+            async with asyncio.timeout(20):  # an attempt that took long is repeated only after as long a pause
+                while "repo" not in (await stack.turn(script(run, TELL)))["last_message"]["text"]:
+                    pass
             summary = await stack.turn(script({"tool": "bash", "input": {"command": work}}, TELL))
             said = summary["last_message"]["text"]
             assert "not allowed by this session" in said

@@ -56,7 +56,7 @@ async def test_environment_gets_its_warm_harnesses_and_says_what_they_cost(opera
     await operated.catalog(**WARM)
     await operated.advance(6)
     assert len(pool(operated)) == 2
-    assert warm_status(operated) == {"wanted": 2, "ready": 2, "requests": {"cpu": "60m", "memory": "288Mi"}}
+    assert warm_status(operated) == {"wanted": 2, "ready": 2, "requests": {"cpu": "60m", "memory": "224Mi"}}
     for name in pool(operated):
         [pod] = pods_of(operated, name)
         assert names.LABEL_SESSION not in pod["metadata"]["labels"]
