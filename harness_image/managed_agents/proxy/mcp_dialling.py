@@ -2,21 +2,18 @@
 
 from dataclasses import replace
 
-from aiohttp import ClientSession, TCPConnector
+from aiohttp import ClientSession
 from yarl import URL
 
 from managed_agents.contracts.egress import EgressRules
-from managed_agents.proxy.connections import client_over, noticing_sockets
 from managed_agents.proxy.egress_hosts import MalformedHostError, shown, target_from
 from managed_agents.proxy.egress_rules import Decision, Networking, decide
 from managed_agents.proxy.errors import RefusedError
-from managed_agents.proxy.judging_resolver import JudgingResolver, Resolve
+from managed_agents.proxy.judged_client import judged_client
+from managed_agents.proxy.judging_resolver import Resolve
 
 KEEPALIVE_SECONDS = 30.0
 """How long an unused connection is kept; a call often follows another within seconds."""
-
-_NOTICING = noticing_sockets(idle_seconds=20, interval_seconds=5, probes=3)
-"""A server that vanished is noticed in half a minute, also while a tool runs in silence."""
 
 
 def judged(url: str, networking: Networking, rules: EgressRules) -> URL:
@@ -34,15 +31,8 @@ def judged(url: str, networking: Networking, rules: EgressRules) -> URL:
 
 
 def client_for(rules: EgressRules, resolve: Resolve) -> ClientSession:
-    """Return a pool of connections, each to an address that was judged. It keeps no cookies and uses no proxy."""
-    connector = TCPConnector(
-        limit=0,
-        keepalive_timeout=KEEPALIVE_SECONDS,
-        use_dns_cache=False,
-        resolver=JudgingResolver(rules, resolve, _closed),
-        socket_factory=_NOTICING,
-    )
-    return client_over(connector)
+    """Return a pool of connections to MCP servers and to the endpoints of their tokens."""
+    return judged_client(rules, resolve, _closed, keepalive_seconds=KEEPALIVE_SECONDS)
 
 
 _WORDS = {

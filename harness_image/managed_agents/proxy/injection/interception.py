@@ -19,6 +19,7 @@ from managed_agents.proxy.injection.authority import Authority
 from managed_agents.proxy.injection.conversation import Conversation, Grants, count
 from managed_agents.proxy.injection.peers import Peer, next_request
 from managed_agents.proxy.injection.tls import TlsStream
+from managed_agents.proxy.judged_client import trust_of
 
 LINGER_SECONDS = 1.0
 """How long a tool that was refused may go on sending what it had begun."""
@@ -27,10 +28,8 @@ Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 def trusting_context(rules: EgressRules) -> ssl.SSLContext:
-    """Return the client's side of TLS: what the system trusts, and the administrator's authorities."""
-    context = ssl.create_default_context()
-    if rules.authorities:
-        context.load_verify_locations(cadata="\n".join(rules.authorities))
+    """Return the client's side of TLS."""
+    context = trust_of(rules)
     context.set_alpn_protocols(["http/1.1"])
     return context
 

@@ -1,21 +1,17 @@
 """May a repository's host be reached, and at which address, before any token goes there (A17, A23)."""
 
-import ssl
-
-from aiohttp import ClientSession, TCPConnector
+from aiohttp import ClientSession
 from yarl import URL
 
 from managed_agents.contracts.egress import EgressRules
-from managed_agents.proxy.connections import client_over, noticing_sockets
 from managed_agents.proxy.egress_hosts import Target
 from managed_agents.proxy.egress_rules import Decision, Networking, decide, internal_address
 from managed_agents.proxy.errors import RefusedError
-from managed_agents.proxy.judging_resolver import JudgingResolver, Resolve
+from managed_agents.proxy.judged_client import judged_client
+from managed_agents.proxy.judging_resolver import Resolve
 
 KEEPALIVE_SECONDS = 15.0
 """A clone is two or three requests, one after the other."""
-
-_NOTICING = noticing_sockets(idle_seconds=20, interval_seconds=5, probes=3)
 
 
 def require_open(repository: Target, networking: Networking, rules: EgressRules) -> None:
@@ -35,23 +31,8 @@ def url_of(target: Target, raw: str) -> URL:
 
 
 def client_for(rules: EgressRules, resolve: Resolve) -> ClientSession:
-    """Return a pool of connections over TLS, each to an address that was judged. It keeps no cookies."""
-    connector = TCPConnector(
-        limit=0,
-        keepalive_timeout=KEEPALIVE_SECONDS,
-        use_dns_cache=False,
-        resolver=JudgingResolver(rules, resolve, _closed),
-        socket_factory=_NOTICING,
-        ssl=trust_of(rules) if rules.authorities else True,  # a context of its own costs the start of every proxy
-    )
-    return client_over(connector)
-
-
-def trust_of(rules: EgressRules) -> ssl.SSLContext:
-    """Return whom the proxy trusts: the public authorities and the administrator's. Raises: ssl.SSLError."""
-    context = ssl.create_default_context()
-    context.load_verify_locations(cadata="\n".join(rules.authorities))
-    return context
+    """Return a pool of connections to hosts of repositories."""
+    return judged_client(rules, resolve, _closed, keepalive_seconds=KEEPALIVE_SECONDS)
 
 
 def _closed(host: str) -> RefusedError:
