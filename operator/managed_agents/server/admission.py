@@ -1,6 +1,7 @@
 """What every call of the public API passes before its handler: who calls, within which limits, is it a repeat."""
 
 import contextlib
+import functools
 import hashlib
 import hmac
 import uuid
@@ -42,6 +43,7 @@ async def show_workspace(request: web.Request, response: web.StreamResponse) -> 
         response.headers[access.WORKSPACE_HEADER] = workspace_id_for(request[access.NAMESPACE])
 
 
+@functools.cache
 def organization_id(secret: bytes) -> str:
     """Derive the id of this installation from its log's secret: it lives as long as the log."""
     return str(uuid.UUID(bytes=hmac.digest(secret, b"organization", hashlib.sha256)[:16]))
