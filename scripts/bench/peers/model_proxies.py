@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
@@ -32,7 +32,8 @@ def free_port() -> int:
         return int(taken.getsockname()[1])
 
 
-async def _first_token(http: aiohttp.ClientSession, url: str) -> float:
+async def first_token(http: aiohttp.ClientSession, url: str) -> float:
+    """Send a request; return the milliseconds to the response's first text. Raises: RuntimeError, ClientError."""
     started = time.monotonic()
     async with http.post(f"{url}/v1/messages", json=BODY, headers=HEADERS) as answer:
         if answer.status != 200:
@@ -44,10 +45,12 @@ async def _first_token(http: aiohttp.ClientSession, url: str) -> float:
     return (first - started) * 1000
 
 
-async def _up(http: aiohttp.ClientSession, url: str) -> None:
+async def up(http: aiohttp.ClientSession, url: str) -> None:
+    """Wait until requests are answered there. Raises: TimeoutError."""
+
     async def answers() -> bool:
         try:
-            await _first_token(http, url)
+            await first_token(http, url)
         except (aiohttp.ClientError, RuntimeError):
             return False
         return True
@@ -56,48 +59,48 @@ async def _up(http: aiohttp.ClientSession, url: str) -> None:
 
 
 @asynccontextmanager
-async def _proxies(folder: Path) -> AsyncIterator[tuple[str, dict[str, str]]]:
-    """Run the simulated model, and a proxy of each kind before it; yields its URL and theirs."""
-    model, other = free_port(), free_port()
+async def model_and_proxy(folder: Path) -> AsyncIterator[tuple[str, str]]:
+    """Run the simulated model, and our proxy before it; yields its URL and that of the proxy's model listener."""
+    model = free_port()
     direct = f"http://127.0.0.1:{model}"
     provider = {"name": "p", "endpoint": direct, "api_key": "bench", "default": True, "models": []}
-    providers, token, config = folder / "providers.json", folder / "token", folder / "litellm.json"
+    providers, token = folder / "providers.json", folder / "token"
     providers.write_text(json.dumps({"providers": [provider]}))
     token.write_text("none")
-    known = {"model": "anthropic/simulated", "api_base": direct, "api_key": "bench"}
-    models = [{"model_name": "simulated", "litellm_params": known}]
-    config.write_text(json.dumps({"model_list": models, "general_settings": {"master_key": KEY}}))
-    litellm = str(await asyncio.to_thread(installed) / "litellm")
+    simulator = (sys.executable, "-m", "managed_agents.simulator", "--host", "127.0.0.1", "--port", str(model))
     ours = (
         *(sys.executable, "-m", "managed_agents.proxy", "--server-url", "http://127.0.0.1:9"),
         *("--loopback", LOOPBACK, "--health-host", LOOPBACK, "--providers-file", str(providers)),
         *("--token-file", str(token)),
     )
-    async with AsyncExitStack() as stack:
-        simulator = (sys.executable, "-m", "managed_agents.simulator", "--host", "127.0.0.1", "--port", str(model))
-        await stack.enter_async_context(serving(*simulator))
-        await stack.enter_async_context(serving(*ours))
+    async with serving(*simulator), serving(*ours):
+        yield direct, f"http://{LOOPBACK}:{PROXY_MODEL_PORT}"
+
+
+@asynccontextmanager
+async def _proxies(folder: Path) -> AsyncIterator[tuple[str, dict[str, str]]]:
+    """Run the simulated model, and a proxy of each kind before it; yields its URL and theirs."""
+    other, config = free_port(), folder / "litellm.json"
+    async with model_and_proxy(folder) as (direct, ours):
+        known = {"model": "anthropic/simulated", "api_base": direct, "api_key": "bench"}
+        models = [{"model_name": "simulated", "litellm_params": known}]
+        config.write_text(json.dumps({"model_list": models, "general_settings": {"master_key": KEY}}))
+        litellm = str(await asyncio.to_thread(installed) / "litellm")
         theirs = (litellm, "--config", str(config), "--host", "127.0.0.1", "--port", str(other), "--telemetry", "False")
-        await stack.enter_async_context(serving(*theirs, variables=environment()))
-        yield (
-            direct,
-            {
-                "Managed Agents: proxy": f"http://{LOOPBACK}:{PROXY_MODEL_PORT}",
-                "LiteLLM: proxy": f"http://127.0.0.1:{other}",
-            },
-        )
+        async with serving(*theirs, variables=environment()):
+            yield direct, {"Managed Agents: proxy": ours, "LiteLLM: proxy": f"http://127.0.0.1:{other}"}
 
 
 async def _measure(order: Order) -> Samples:
     with tempfile.TemporaryDirectory() as folder:
         async with _proxies(Path(folder)) as (direct, proxies), aiohttp.ClientSession() as http:
             for url in (direct, *proxies.values()):
-                await _up(http, url)
+                await up(http, url)
             turns = [(Side.FLOOR, direct), (Side.TWIN, direct), *proxies.items()]
             for _ in range(order.count(REQUESTS)):
                 turns = [*turns[1:], turns[0]]  # who comes first finds the model at rest
                 for who, url in turns:
-                    value = await _first_token(http, url)
+                    value = await first_token(http, url)
                     if not isinstance(who, Side):
                         yield Sample(case=who, value=value)
                         continue
