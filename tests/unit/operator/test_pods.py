@@ -56,7 +56,7 @@ def test_pods_pass_the_restricted_standard(spec: Manifest) -> None:
 
 
 def test_tools_reach_the_supervisors_socket_and_cannot_replace_it() -> None:
-    (supervisor,), (tools,) = sandbox()["spec"]["initContainers"], sandbox()["spec"]["containers"]
+    supervisor, tools = sandbox()["spec"]["containers"]
     mounts = [
         {mount["name"]: mount for mount in container["volumeMounts"]}["socket"] for container in (supervisor, tools)
     ]
