@@ -13,6 +13,8 @@ from yarl import URL
 
 from managed_agents.proxy.app import Ports, running
 from managed_agents.proxy.settings import Pacing, Settings
+from support.injection import World, close, credential, world_in
+from support.sandbox_process import Sandbox
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 WAIT_SECONDS = 5.0
@@ -145,3 +147,11 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
             yield made
         for runner in runners:
             await runner.cleanup()
+
+
+@pytest.fixture
+async def world(sandbox: Sandbox, tmp_path: Path) -> AsyncIterator[World]:
+    """A session with the credential `TOKEN` for `HOST`, its networking unrestricted; `sandbox` is the test file's."""
+    made = await world_in(sandbox, tmp_path, credential())
+    yield made
+    await close(made)

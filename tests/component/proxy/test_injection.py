@@ -40,14 +40,6 @@ async def sandbox() -> AsyncIterator[Sandbox]:
         shutil.rmtree(made.folder)
 
 
-@pytest.fixture
-async def world(sandbox: Sandbox, tmp_path: Path) -> AsyncIterator[World]:
-    """A session with the credential `TOKEN` for `HOST`; its networking is unrestricted."""
-    made = await world_in(sandbox, tmp_path, credential())
-    yield made
-    await close(made)
-
-
 def plain_text(text: str) -> web.Response:
     return web.Response(text=text)
 

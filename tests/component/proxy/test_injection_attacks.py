@@ -32,13 +32,6 @@ async def sandbox() -> AsyncIterator[Sandbox]:
         shutil.rmtree(made.folder)
 
 
-@pytest.fixture
-async def world(sandbox: Sandbox, tmp_path: Path) -> AsyncIterator[World]:
-    made = await world_in(sandbox, tmp_path, credential())
-    yield made
-    await close(made)
-
-
 def status_of(answer: bytes) -> int:
     return int(answer.split(b" ", 2)[1])
 
