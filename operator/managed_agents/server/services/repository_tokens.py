@@ -1,17 +1,15 @@
 """Tokens of repositories that come by the API: each in a Secret of its session, written, never read (API §4.5)."""
 
-import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from managed_agents.contracts import names
-from managed_agents.contracts.errors import NotFoundError, RejectedError
-from managed_agents.kube import errors as kube_errors
+from managed_agents.contracts.errors import RejectedError
 from managed_agents.kube.client import Kube
-from managed_agents.kube.resources import SECRETS, SESSIONS, Manifest
+from managed_agents.kube.resources import SESSIONS, Manifest
 from managed_agents.server.services.collection import API_MANAGER
-from managed_agents.server.services.secret_refusals import said
+from managed_agents.server.services.written_secrets import WrittenSecrets, encoded
 
 SECRET_PREFIX = f"{names.PREFIX}repository."
 """Begins the name of a Secret that holds a session's tokens; the dot keeps it apart from any object's name."""
@@ -89,33 +87,20 @@ class RepositoryTokens:
         """
         if not tokens:
             return
-        data = {key: base64.b64encode(token.encode()).decode() for key, token in tokens.by_key.items()}
-        if owner_uid is not None and await self._merged(namespace, session_name, {"data": data}):
-            return
-        with said(namespace):
-            try:
-                await self.kube.create(SECRETS, namespace, _secret_for(session_name, data, owner_uid))
-                return
-            except kube_errors.AlreadyExistsError:  # the answer to our own first attempt was lost
-                pass
-        await self._merged(namespace, session_name, {"data": data})
+        data = {key: encoded(token) for key, token in tokens.by_key.items()}
+        secret = _secret_for(session_name, data, owner_uid)
+        await WrittenSecrets(kube=self.kube).store(namespace, secret, is_new=owner_uid is None)
 
     async def adopt(self, namespace: str, session_name: str, uid: str) -> None:
         """Let the Secret go with its session. Raises: ForbiddenError, RetryableError."""
-        await self._merged(namespace, session_name, {"metadata": {"ownerReferences": [_owner(session_name, uid)]}})
+        await self._merge(namespace, session_name, {"metadata": {"ownerReferences": [_owner(session_name, uid)]}})
 
     async def purge(self, namespace: str, session_name: str) -> None:
         """Remove the tokens of a session that did not come to be; an empty Secret without an owner stays."""
-        await self._merged(namespace, session_name, {"data": None})
+        await self._merge(namespace, session_name, {"data": None})
 
-    async def _merged(self, namespace: str, session_name: str, change: Manifest) -> bool:
-        """Merge into the Secret, whose answer is dropped; tell whether there is one."""
-        try:
-            with said(namespace):
-                await self.kube.merge(SECRETS, namespace, secret_name_for(session_name), change)
-        except NotFoundError:
-            return False
-        return True
+    async def _merge(self, namespace: str, session_name: str, change: Manifest) -> None:
+        await WrittenSecrets(kube=self.kube).merge(namespace, secret_name_for(session_name), change)
 
 
 def _has_token(resource: Any) -> bool:

@@ -1,18 +1,16 @@
 """The Secrets that hold what comes by the API: written, never read. What a patch answers with is dropped."""
 
-import base64
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from managed_agents.contracts import names
 from managed_agents.contracts.api.vaults import LABEL_VAULT
-from managed_agents.contracts.errors import NotFoundError
-from managed_agents.kube import errors as kube_errors
 from managed_agents.kube.client import Kube
 from managed_agents.kube.resources import SECRETS, VAULTS, Manifest
 from managed_agents.server.services.collection import API_MANAGER
 from managed_agents.server.services.secret_refusals import said
 from managed_agents.server.services.vault_rules import secret_name_for
+from managed_agents.server.services.written_secrets import WrittenSecrets, encoded
 
 Data = dict[str, str | None]
 """Encoded values by key; null removes one."""
@@ -28,46 +26,29 @@ class VaultSecrets:
         """Store secrets by their keys; others stay. Raises: ForbiddenError, RejectedError, RetryableError."""
         if not secrets:
             return
-        data: Data = {key: _encoded(value) for key, value in secrets.items()}
-        if await self._patched(vault, data):
-            return
-        with said(vault["metadata"]["namespace"]):
-            try:
-                await self.kube.create(SECRETS, vault["metadata"]["namespace"], _secret_for(vault, data))
-                return
-            except kube_errors.AlreadyExistsError:  # the answer to our own first attempt was lost
-                pass
-        await self._patched(vault, data)
+        data: Data = {key: encoded(value) for key, value in secrets.items()}
+        await WrittenSecrets(kube=self.kube).store(vault["metadata"]["namespace"], _secret_for(vault, data))
 
     async def swap(self, vault: Manifest, tested: tuple[str, str], secrets: Mapping[str, str]) -> None:
         """Store secrets if a key still has this value. Raises: ConflictError, NotFoundError, ForbiddenError."""
         key, value = tested
-        test = {"op": "test", "path": _path(key), "value": _encoded(value)}
-        adds = [{"op": "add", "path": _path(key), "value": _encoded(secret)} for key, secret in secrets.items()]
+        test = {"op": "test", "path": _path(key), "value": encoded(value)}
+        adds = [{"op": "add", "path": _path(key), "value": encoded(secret)} for key, secret in secrets.items()]
         namespace, name = vault["metadata"]["namespace"], secret_name_for(vault)
         with said(namespace):
             await self.kube.patch_json(SECRETS, namespace, name, [test, *adds])
 
     async def purge(self, vault: Manifest, keys: Iterable[str]) -> None:
         """Remove secrets by their keys; what is not there is no error. Raises: ForbiddenError, RetryableError."""
-        await self._patched(vault, dict.fromkeys(keys))
+        await self._merge(vault, dict.fromkeys(keys))
 
     async def purge_all(self, vault: Manifest) -> None:
         """Remove every secret of a Vault. Raises: ForbiddenError, RetryableError."""
-        await self._patched(vault, None)
+        await self._merge(vault, None)
 
-    async def _patched(self, vault: Manifest, data: Data | None) -> bool:
-        """Merge into the Secret; tell whether there is one."""
-        try:
-            with said(vault["metadata"]["namespace"]):
-                await self.kube.merge(SECRETS, vault["metadata"]["namespace"], secret_name_for(vault), {"data": data})
-        except NotFoundError:
-            return False
-        return True
-
-
-def _encoded(value: str) -> str:
-    return base64.b64encode(value.encode()).decode()
+    async def _merge(self, vault: Manifest, data: Data | None) -> None:
+        secrets = WrittenSecrets(kube=self.kube)
+        await secrets.merge(vault["metadata"]["namespace"], secret_name_for(vault), {"data": data})
 
 
 def _path(key: str) -> str:
