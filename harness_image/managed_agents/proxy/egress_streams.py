@@ -44,7 +44,7 @@ async def exchange(
             await tool[1].drain()
         _end(tool[1])
 
-    await (_both(outwards(), back()) if body == "open" else _until_second(outwards(), back()))
+    await (_both(outwards(), back()) if body == "open" else until_second(outwards(), back()))
 
 
 async def closed(writer: StreamWriter) -> None:
@@ -66,10 +66,10 @@ async def _both(*directions: Coroutine[Any, Any, None]) -> None:
     try:
         await asyncio.gather(*tasks)
     finally:
-        await _cancelled(*tasks)
+        await cancelled(*tasks)
 
 
-async def _until_second(first: Coroutine[Any, Any, None], second: Coroutine[Any, Any, None]) -> None:
+async def until_second(first: Coroutine[Any, Any, None], second: Coroutine[Any, Any, None]) -> None:
     """Run both until the second ends: an answer may come before the request has gone out whole."""
     sending, answering = asyncio.ensure_future(first), asyncio.ensure_future(second)
     try:
@@ -78,10 +78,11 @@ async def _until_second(first: Coroutine[Any, Any, None], second: Coroutine[Any,
             sending.result()
         await answering
     finally:
-        await _cancelled(sending, answering)
+        await cancelled(sending, answering)
 
 
-async def _cancelled(*tasks: asyncio.Future[None]) -> None:
+async def cancelled(*tasks: asyncio.Future[None]) -> None:
+    """End tasks, and wait until they have ended."""
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

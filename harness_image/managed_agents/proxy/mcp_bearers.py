@@ -13,13 +13,11 @@ from managed_agents.proxy.oauth.grants import OauthCredential
 from managed_agents.proxy.oauth.renewals import RenewalError, Renewals
 from managed_agents.proxy.oauth.server_grants import ServerGrants
 from managed_agents.proxy.oauth.token_endpoint import TokenEndpoint
-from managed_agents.proxy.watched_file import WatchedFile
+from managed_agents.proxy.watched_file import LOOK_SECONDS, WatchedFile
 
 ARRIVAL_SECONDS = 5.0
 """How long after its lease a session's credentials are waited for: the operator writes them once it knows of the lease,
 and the kubelet mounts them a moment later. Only calls to MCP servers wait, and only of sessions that name vaults."""
-
-LOOK_SECONDS = 0.05
 
 
 class BearerSource(Protocol):

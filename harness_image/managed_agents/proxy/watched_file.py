@@ -4,11 +4,26 @@ The kubelet replaces the files of a Secret or token volume by swapping a symboli
 `stat` a request costs microseconds and, unlike a watch, cannot miss a change.
 """
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Generic, TypeVar
 
 Value = TypeVar("Value")
+
+LOOK_SECONDS = 0.05
+"""Between two looks at a file that is waited for: nobody tells that the kubelet wrote it."""
+
+
+async def comes(is_there: Callable[[], bool], *, seconds: float) -> bool:
+    """Look until what is waited for is there, at most so long; tell whether it is. Raises: what the look does."""
+    try:
+        async with asyncio.timeout(seconds):
+            while not is_there():  # noqa: ASYNC110 - a file tells nobody
+                await asyncio.sleep(LOOK_SECONDS)
+    except TimeoutError:
+        return False
+    return True
 
 
 class WatchedFile(Generic[Value]):

@@ -15,7 +15,7 @@ import structlog
 
 from managed_agents.proxy.egress_hosts import Target
 from managed_agents.proxy.egress_refusal import EgressRefusedError
-from managed_agents.proxy.egress_streams import Counted
+from managed_agents.proxy.egress_streams import Counted, cancelled, until_second
 from managed_agents.proxy.injection.bodies import Body, body_to_send, length_of, replacements_for
 from managed_agents.proxy.injection.grants import HostGrants
 from managed_agents.proxy.injection.heads import RequestHead, answer_fields, lowered, request_head
@@ -99,17 +99,7 @@ class Conversation:
 
     async def _exchange(self, head: RequestHead, body: Body, grants: HostGrants, told: _Exchange) -> None:
         """Send and answer at once: a destination may answer before it has the whole request."""
-        sending = asyncio.ensure_future(self._send(body))
-        answering = asyncio.ensure_future(self._answer(head, grants, told))
-        try:
-            await asyncio.wait({sending, answering}, return_when=asyncio.FIRST_COMPLETED)
-            if not answering.done():
-                sending.result()
-            await answering
-        finally:
-            for task in (sending, answering):
-                task.cancel()
-            await asyncio.gather(sending, answering, return_exceptions=True)
+        await until_second(self._send(body), self._answer(head, grants, told))
 
     async def _send(self, body: Body) -> None:
         async for piece in body.pieces:
@@ -153,9 +143,7 @@ class Conversation:
         try:
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for way in ways:
-                way.cancel()
-            await asyncio.gather(*ways, return_exceptions=True)
+            await cancelled(*ways)
 
 
 async def _masked(pieces: AsyncIterator[bytes], masks: Replacing) -> AsyncIterator[bytes]:

@@ -12,7 +12,7 @@ from managed_agents.proxy.bindings import Binding
 from managed_agents.proxy.egress_refusal import EgressRefusedError
 from managed_agents.proxy.injection.credentials import EnvironmentCredential, EnvironmentCredentials
 from managed_agents.proxy.injection.grants import HostGrants, grants_for, variables_for
-from managed_agents.proxy.watched_file import WatchedFile
+from managed_agents.proxy.watched_file import WatchedFile, comes
 
 if TYPE_CHECKING:
     from managed_agents.proxy.injection.authority import Authority
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 FILE_SECONDS_MAX = 5.0
 """A session's file comes within a second of its harness; a sandbox that is bound before would lack its variables."""
 
-POLL_SECONDS = 0.05
 SANDBOXES_MAX = 4
 """Sandboxes whose authority is kept; a session has one at a time."""
 
@@ -120,10 +119,6 @@ class SessionCredentials:
             return None
 
     async def _settled(self, credentials: SandboxCredentials) -> None:
-        try:
-            async with asyncio.timeout(self._seconds_max):
-                while not credentials.is_there():  # noqa: ASYNC110 - the kubelet tells nobody that it wrote a file
-                    await asyncio.sleep(POLL_SECONDS)
-        except TimeoutError:
+        if not await comes(credentials.is_there, seconds=self._seconds_max):
             _log.warning("credentials_missing", seconds=self._seconds_max)
         self._awaited = None

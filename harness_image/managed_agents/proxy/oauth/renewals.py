@@ -23,6 +23,7 @@ from managed_agents.proxy.oauth.server_grants import (
 from managed_agents.proxy.oauth.token_endpoint import TokenEndpoint
 from managed_agents.proxy.oauth.token_request import NotRenewed, Renewed
 from managed_agents.proxy.oauth.write_back import Background, Kept, WriteBack
+from managed_agents.proxy.watched_file import LOOK_SECONDS
 
 FINAL_PAUSE_SECONDS = 60.0
 """After a refusal of the token endpoint; a new version of the credential ends it at once."""
@@ -41,9 +42,6 @@ REJECTED_SECONDS = 2.0
 
 TURN_SECONDS = 0.5
 """Between two questions whose turn it is."""
-
-LOOK_SECONDS = 0.05
-"""Between two looks at the mounted file, which cost microseconds."""
 
 _log = structlog.get_logger(listener="mcp")
 

@@ -4,8 +4,6 @@ The sandbox asks `http://git.session.internal/HOST/PATH` and `http://api.session
 it gets neither the token nor another repository with it (A19, A21).
 """
 
-import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -26,6 +24,7 @@ from managed_agents.proxy.repositories.grants import FileGrants, Grant, Grants
 from managed_agents.proxy.repositories.masking import Masking
 from managed_agents.proxy.repositories.pushes import PushHead, read_head, refusal_of, refused_refs, reports
 from managed_agents.proxy.settings import CONNECT_SECONDS
+from managed_agents.proxy.watched_file import comes
 
 SILENCE_SECONDS = 600.0
 """Longest pause between two reads from a host: it may count and pack a large repository before it says anything."""
@@ -38,9 +37,6 @@ DRAINED_BYTES_MAX = 256 * 1024 * 1024
 
 ARRIVAL_SECONDS = 15.0
 """How long a request waits for a token that the session has: the operator writes it when a harness is leased."""
-
-ARRIVAL_PAUSE_SECONDS = 0.1
-"""Between two looks at the file."""
 
 _TIMEOUT = ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS)
 
@@ -137,10 +133,7 @@ class RepositoryGateway:
 
     async def _read(self) -> Grants:
         """Return the grants, at a session's begin once they are there: its file comes after its config."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(ARRIVAL_SECONDS):
-                while not self._expected <= {grant.id for grant in self._read_now()}:  # noqa: ASYNC110 - a file tells nobody
-                    await asyncio.sleep(ARRIVAL_PAUSE_SECONDS)
+        await comes(lambda: self._expected <= {grant.id for grant in self._read_now()}, seconds=ARRIVAL_SECONDS)
         return self._read_now()
 
     def _read_now(self) -> Grants:
