@@ -53,7 +53,8 @@ async def created(order: Order, world: World, floor: CreationFloor, create: Crea
                 yield sample
             if bursts == 1:
                 await world.cleared()
-        await world.cleared()
+        if bursts > 1:
+            await world.cleared()
         if order.warm and case == COLD[0]:
             await world.environment(PLACES[True], harness={"warmReplicas": POOL})
 

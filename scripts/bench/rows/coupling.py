@@ -68,12 +68,8 @@ async def _forge(world: World) -> AsyncIterator[GitPod]:
     await asyncio.to_thread(forge.make, "team/large", large_bytes=CLONE_BYTES)
     authorities = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "authorities"}}
     create(world.namespace.name, {**authorities, "data": {"ca-bundle.crt": forge.certificate}})
-    rules = egress_rules({"allowed_hosts": [forge.host]})
-    await asyncio.to_thread(rules.__enter__)
-    try:
+    with egress_rules({"allowed_hosts": [forge.host]}):
         yield forge
-    finally:
-        await asyncio.to_thread(rules.__exit__, None, None, None)
 
 
 async def _cloning(world: World, forge: GitPod) -> Place:
