@@ -41,6 +41,7 @@ KINDS = (
     Kind(OURS, "v1alpha1", "sessions", "Session"),
     Kind(OURS, "v1alpha1", "vaults", "Vault"),
     Kind("", "v1", "pods", "Pod"),
+    Kind("", "v1", "nodes", "Node"),
     Kind("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim"),
     Kind("", "v1", "configmaps", "ConfigMap", has_status=False),
     Kind("", "v1", "secrets", "Secret", has_status=False),

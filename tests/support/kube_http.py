@@ -125,7 +125,8 @@ class FakeApiServer:
         start = int(request.query.get("continue") or 0)
         limit = self.page_size or int(request.query.get("limit") or 0) or len(items)
         page, left = items[start : start + limit], len(items) - start - limit
-        metadata = {"resourceVersion": str(self.kube.version)} | ({"continue": str(start + limit)} if left > 0 else {})
+        more = {"continue": str(start + limit), "remainingItemCount": left} if left > 0 else {}
+        metadata = {"resourceVersion": str(self.kube.version), **more}
         return {"kind": f"{kind.kind}List", "apiVersion": kind.api_version, "metadata": metadata, "items": page}
 
     async def _watch(self, request: web.Request, kind: Kind, namespace: str | None) -> web.StreamResponse:

@@ -22,6 +22,11 @@ class FakeNodes:
     def __post_init__(self) -> None:
         self.kube.listeners.append(self._hear)
 
+    def add(self) -> None:
+        """Let the cluster have one more node."""
+        self._serial += 1
+        self.kube.create(kind_of("nodes"), "", {"metadata": {"name": f"node-{self._serial}"}})
+
     def stop(self) -> None:
         """Play no more."""
         self.kube.listeners.remove(self._hear)
@@ -41,6 +46,11 @@ class FakeNodes:
             initContainerStatuses=[_running(item) for item in spec.get("initContainers") or []],
             containerStatuses=[_running(item) for item in spec["containers"]],
         )
+        for owner in pod["metadata"].get("ownerReferences") or []:
+            found = self.kube.find("replicasets", namespace, owner["name"]) if owner["kind"] == "ReplicaSet" else None
+            if found is not None:
+                [deployment] = found["metadata"]["ownerReferences"]
+                self.kube.set_status("deployments", namespace, deployment["name"], replicas=1, readyReplicas=1)
 
     def wait_for_image(self, namespace: str, name: str, message: str) -> None:
         """Let a Pod's last container wait for an image that cannot be pulled."""

@@ -15,6 +15,7 @@ import aiohttp
 
 from managed_agents.contracts import names
 from managed_agents.kube.access import KubeAccess
+from managed_agents.kube.resources import NODES
 from managed_agents.operator.factory import Operator, build
 from managed_agents.operator.keys import Key
 from managed_agents.operator.permissions import CLUSTER, SYSTEM, TENANT, allowed
@@ -111,6 +112,13 @@ class World:
             await queue.process(key)
             queue.state.done(key)
         raise AssertionError(f"does not settle: {queue.state.ready}")
+
+    async def count_nodes(self, number: int) -> None:
+        """Let the cluster have that many nodes more, and the operator count them."""
+        for _ in range(number):
+            self.nodes.add()
+        self.operator.starts.resize(await self.operator.kube.count(NODES))
+        await self.settle()
 
     async def advance(self, seconds: float) -> None:
         self.clock.advance(seconds)

@@ -82,6 +82,11 @@ class Kube:
         """List the objects of one namespace."""
         return [item async for item in self.pages(resource, namespace=namespace, labels=labels)]
 
+    async def count(self, resource: Resource) -> int:
+        """Count the objects of all namespaces, reading the metadata of one."""
+        page = await self._call("GET", resource.path(), query={"limit": "1"}, accept=_METADATA_LIST)
+        return len(page.get("items") or []) + int((page.get("metadata") or {}).get("remainingItemCount") or 0)
+
     async def page(
         self, resource: Resource, *, labels: str | None = None, token: str | None = None
     ) -> tuple[Sequence[Manifest], str | None, str]:

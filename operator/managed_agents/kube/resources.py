@@ -12,7 +12,7 @@ Manifest = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resource:
-    """A namespaced resource. `group` is empty for the core group."""
+    """A resource, of a namespace but for nodes. `group` is empty for the core group."""
 
     group: str
     version: str
@@ -49,6 +49,7 @@ API_KEYS = _ours("apikeys", "ApiKey")
 VAULTS = _ours("vaults", "Vault")
 
 PODS = Resource(group="", version="v1", plural="pods", kind="Pod")
+NODES = Resource(group="", version="v1", plural="nodes", kind="Node")
 CLAIMS = Resource(group="", version="v1", plural="persistentvolumeclaims", kind="PersistentVolumeClaim")
 CONFIG_MAPS = Resource(group="", version="v1", plural="configmaps", kind="ConfigMap")
 SECRETS = Resource(group="", version="v1", plural="secrets", kind="Secret")

@@ -29,6 +29,7 @@ from managed_agents.operator.keys import Key, has_credentials
 from managed_agents.operator.leader import Leadership
 from managed_agents.operator.metrics import Metrics
 from managed_agents.operator.namespaces import NamespaceReconciler
+from managed_agents.operator.nodes import count_nodes
 from managed_agents.operator.packages.reconciler import PackagesReconciler
 from managed_agents.operator.pools.demand import Demand
 from managed_agents.operator.pools.reconciler import PoolsReconciler
@@ -39,6 +40,7 @@ from managed_agents.operator.server_watch import ServerWatch
 from managed_agents.operator.sessions.observe import Observer
 from managed_agents.operator.sessions.reconciler import SessionReconciler
 from managed_agents.operator.settings import Settings
+from managed_agents.operator.starts import Starts
 from managed_agents.operator.summaries import Summaries
 from managed_agents.operator.sweep import Sweeper
 from managed_agents.operator.workqueue import WorkQueue
@@ -72,6 +74,7 @@ class Operator:
     metrics: Metrics
     packages: PackagesReconciler
     sandboxes: SandboxPoolsReconciler
+    starts: Starts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +91,7 @@ class _Ground:
     cluster: ClusterEffects
     chains: Chains
     metrics: Metrics
+    starts: Starts
 
 
 def build(
@@ -99,7 +103,11 @@ def build(
     jitter: Callable[[], float],
 ) -> Operator:
     """Make the parts and join them. No I/O."""
-    ground = _ground(settings, access, http, clock, lambda namespace: queue.add(Key("Pools", namespace)))
+
+    def add(key: Key) -> None:
+        queue.add(key)
+
+    ground = _ground(settings, access, http, clock, add)
     cache, summaries, metrics = ground.cache, ground.summaries, ground.metrics
     sessions = _sessions(ground)
     packages = PackagesReconciler(ground.kube, cache, ground.cluster, ground.server, settings.session)
@@ -117,7 +125,7 @@ def build(
         metrics=metrics,
     )
     queue: WorkQueue[Key] = WorkQueue(controller.reconcile, clock=clock, random=jitter, workers=settings.workers)
-    feed = Feed(cache, queue.add)
+    feed = Feed(cache, queue.add, ground.starts)
 
     def retell_server() -> None:
         sessions.forget_server()
@@ -146,6 +154,7 @@ def build(
         metrics=metrics,
         packages=packages,
         sandboxes=sandboxes,
+        starts=ground.starts,
     )
 
 
@@ -165,10 +174,10 @@ def _ground(
     access: KubeAccess,
     http: aiohttp.ClientSession,
     clock: Clock,
-    asked: Callable[[str], None],
+    add: Callable[[Key], None],
 ) -> _Ground:
     kube, cache, metrics = Kube(http, access, manager=names.MANAGER), Cache(), Metrics()
-    demand = Demand(clock, asked)
+    demand = Demand(clock, lambda namespace: add(Key("Pools", namespace)))
     cluster = ClusterEffects(
         kube,
         cache,
@@ -188,6 +197,7 @@ def _ground(
         cluster=cluster,
         chains=Chains(kube),
         metrics=metrics,
+        starts=Starts(clock, add),
     )
 
 
@@ -200,6 +210,7 @@ def _sessions(ground: _Ground) -> SessionReconciler:
         kube=ground.kube,
         cache=ground.cache,
         summaries=ground.summaries,
+        starts=ground.starts,
         clock=ground.clock,
         metrics=ground.metrics,
     )
@@ -228,6 +239,7 @@ def _pools(
         ground.chains,
         ground.demand,
         standing,
+        ground.starts,
         sandboxes,
         clock=ground.clock,
         settings=ground.settings.session,
@@ -266,6 +278,7 @@ async def _lead(settings: Settings, operator: Operator, run_framework: RunFramew
     background.append(asyncio.create_task(operator.queue.run(), name="work queue"))
     background.append(asyncio.create_task(operator.sweeper.run(), name="sweep"))
     background.append(asyncio.create_task(operator.packages.run(), name="packages"))
+    background.append(asyncio.create_task(count_nodes(operator.kube, operator.starts), name="count of nodes"))
 
     def look_at(namespace: str) -> None:
         operator.queue.add(Key("Pools", namespace))

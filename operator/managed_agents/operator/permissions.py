@@ -37,6 +37,7 @@ CLUSTER = (
     Rule(group="apps", resource="replicasets", verbs=("get",)),
     Rule(group="batch", resource="jobs", verbs=("get", "create", "delete")),
     Rule(group="", resource="pods", verbs=(*WATCH, "create", "patch", "delete")),
+    Rule(group="", resource="nodes", verbs=("list",)),  # counted
     Rule(group="", resource="persistentvolumeclaims", verbs=(*WATCH, "create", "patch", "delete")),
     Rule(group="", resource="configmaps", verbs=("get",)),
     Rule(group="", resource="serviceaccounts", verbs=("create", "patch")),

@@ -83,6 +83,7 @@ async def live_fully(operated: World) -> None:
     await operated.settle()
     await operated.operator.sweeper.sweep()
     await install_packages(operated)
+    await operated.count_nodes(0)
     leadership = operated.operator.leadership
     await leadership.acquire()
     await leadership.acquire()

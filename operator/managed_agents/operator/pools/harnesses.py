@@ -25,9 +25,6 @@ from managed_agents.operator.sessions.metadata import environment_owner_for
 from managed_agents.operator.sessions.pod_state import PodReading
 from managed_agents.operator.settings import SessionSettings
 
-STARTING_MAX = 8
-"""Warm Deployments that start at once: each costs a core for seconds, and sessions are using it."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HarnessPool:
@@ -119,13 +116,12 @@ def decide_pool(
     outdated = [member for member in free if member not in current]
     ready = [member for member in current if member.is_ready]
     leavers = _surplus(current, wanted) + outdated[: max(len(outdated) - max(wanted - len(ready), 0), 0)]
-    missing = min(max(wanted - len(current), 0), STARTING_MAX - (len(current) - len(ready)))
     groups: list[tuple[Action | PoolAction, ...]] = [
         *((offer,) for offer in _offers(pool, namespace, free, leavers, offered)),
         *(_retirement(namespace, member) for member in leavers),
     ]
     owners = [environment_owner_for(environment) for environment in pool.environments]
-    for serial in list(serials)[: max(missing, 0)]:
+    for serial in list(serials)[: max(wanted - len(current), 0)]:
         name = names.warm_name_for(names.short_hash(pool.image), serial)
         manifest = warm_deployment_for(pool.name, namespace, name, image=pool.image, owners=owners, settings=settings)
         groups.append((CreateChild(resource=DEPLOYMENTS, manifest=manifest, owner_uid=""),))

@@ -8,7 +8,7 @@ import structlog
 from managed_agents.contracts import names
 from managed_agents.contracts.api.environments import harness_image_of
 from managed_agents.contracts.clock import Clock, parse_rfc3339
-from managed_agents.contracts.errors import ConflictError, RejectedError
+from managed_agents.contracts.errors import ConflictError, ManagedAgentsError, RejectedError
 from managed_agents.kube.resources import DEPLOYMENTS, ENVIRONMENTS, PODS, SESSIONS, Manifest
 from managed_agents.operator.actions import (
     Action,
@@ -24,9 +24,9 @@ from managed_agents.operator.apply import ClusterEffects
 from managed_agents.operator.cache import Cache
 from managed_agents.operator.catalog.environments import unsupported_fields
 from managed_agents.operator.chains import Chains
+from managed_agents.operator.keys import Key
 from managed_agents.operator.pools.demand import Demand
 from managed_agents.operator.pools.harnesses import (
-    STARTING_MAX,
     HarnessPool,
     Member,
     decide_pool,
@@ -42,6 +42,7 @@ from managed_agents.operator.sessions.harness_pods import harness_pod_spec, runs
 from managed_agents.operator.sessions.model import Memory, is_paused
 from managed_agents.operator.sessions.pod_state import read_pod
 from managed_agents.operator.settings import SessionSettings
+from managed_agents.operator.starts import Starts
 
 
 class PoolsReconciler:
@@ -55,6 +56,7 @@ class PoolsReconciler:
         chains: Chains,
         demand: Demand,
         standing: Standing,
+        starts: Starts,
         sandboxes: SandboxPoolsReconciler,
         *,
         clock: Clock,
@@ -75,6 +77,7 @@ class PoolsReconciler:
         self._offered: dict[str, dict[str, str]] = {}
         self._generations: dict[str, dict[str, int]] = {}
         self._standing = standing
+        self._starts = starts
         self._sandboxes = sandboxes
         self._log = structlog.get_logger()
 
@@ -141,9 +144,10 @@ class PoolsReconciler:
             namespace=namespace,
             wanted=size.wanted,
             offered=offered,
-            serials=[self._new_serial() for _ in range(min(size.wanted, STARTING_MAX))],
+            serials=[self._new_serial() for _ in range(size.wanted)],
             settings=self._settings,
         )
+        self._starts.leave(Key("Pools", namespace))
         groups = (*decision.groups, *((action,) for action in withdrawals(members, offered)))
         is_refused = await self._apply(namespace, groups)
         pod = Requests.of_pod(harness_pod_spec(pool.name, pool.image, self._settings))
@@ -210,11 +214,22 @@ class PoolsReconciler:
                     if owner == deployment_uid and pod_uid in (None, pod):
                         del offered[pod]
             case CreateChild():
-                if not self._cluster.is_namespace_ready(namespace):
-                    await self._cluster.run(EnsureNamespace(namespace=namespace), Memory())
-                await self._cluster.run(action, Memory())
+                await self._start(namespace, action)
             case _:
                 await self._cluster.run(cast("ClusterAction", action), Memory())
+
+    async def _start(self, namespace: str, action: CreateChild) -> None:
+        """Make a Deployment, unless other harness Pods of the namespace start first: then its turn comes."""
+        name = action.manifest["metadata"]["name"]
+        if not self._starts.take(namespace, name, Key("Pools", namespace)):
+            return
+        try:
+            if not self._cluster.is_namespace_ready(namespace):
+                await self._cluster.run(EnsureNamespace(namespace=namespace), Memory())
+            await self._cluster.run(action, Memory())
+        except ManagedAgentsError:
+            self._starts.end(namespace, name)
+            raise
 
     async def _remove_used(self, namespace: str, offer: OfferHarness) -> None:
         """A Deployment that served a session before it was adopted goes once that session has let go of it."""

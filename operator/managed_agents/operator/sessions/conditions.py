@@ -13,6 +13,7 @@ from managed_agents.operator.sessions.isolation import isolation_for
 from managed_agents.operator.sessions.model import Fault, Observed
 from managed_agents.operator.sessions.pod_state import Problem
 from managed_agents.operator.sessions.provision import is_delivered
+from managed_agents.operator.sessions.run import waits_for_turn
 from managed_agents.operator.summaries import Summary
 
 _FAILED_STOPS = frozenset({"retries_exhausted"})
@@ -104,6 +105,8 @@ def _waits_for(observed: Observed, findings: Findings, summary: Summary | None) 
         return findings.problem.reason, findings.problem.message
     if summary.status in ("running", "rescheduling"):
         return words.RUNNING, "a turn is open"
+    if waits_for_turn(observed):
+        return words.STARTING_HARNESS, "no warm harness is free, so input waits its turn: others start before it"
     if summary.needs_pod and Bounds.of((observed.catalog.environment or {"spec": {}})["spec"].get("harness")).most:
         return words.STARTING_HARNESS, "no warm harness is free, so input waits for a Pod of its own to start"
     return words.STARTING_HARNESS, "input waits for its harness"

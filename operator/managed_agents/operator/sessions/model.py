@@ -83,6 +83,8 @@ class Observed:
     """A live list, made because nothing of the Session was left in the cache, was empty."""
     memory: Memory
     settings: SessionSettings
+    may_start: bool = True
+    """It is the session's turn to start a harness Pod of its own, should it need one."""
 
     @property
     def namespace(self) -> str:

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import structlog
 
+from managed_agents.contracts import names
 from managed_agents.contracts.api import conditions
 from managed_agents.contracts.clock import Clock
 from managed_agents.contracts.errors import (
@@ -16,15 +17,18 @@ from managed_agents.contracts.errors import (
 from managed_agents.kube.client import Kube
 from managed_agents.kube.errors import AlreadyExistsError, ForbiddenError
 from managed_agents.kube.resources import SESSIONS, Manifest
-from managed_agents.operator.actions import Action, DeleteSession, ServerAction
+from managed_agents.operator.actions import Action, CreateChild, DeleteSession, ServerAction
 from managed_agents.operator.apply import ClusterEffects, ServerEffects
 from managed_agents.operator.cache import Cache
 from managed_agents.operator.errors import VolumeFullError
+from managed_agents.operator.keys import Key
 from managed_agents.operator.metrics import Metrics
 from managed_agents.operator.sessions.announcements import memory_kills
 from managed_agents.operator.sessions.decide import decide, effects_of, status_of
 from managed_agents.operator.sessions.model import Decision, Fault, Memory, Observed
 from managed_agents.operator.sessions.observe import Observer
+from managed_agents.operator.sessions.run import needs_start
+from managed_agents.operator.starts import Starts
 from managed_agents.operator.summaries import Summaries
 
 ROUNDS_MAX = 6
@@ -46,6 +50,7 @@ class SessionReconciler:
         kube: Kube,
         cache: Cache,
         summaries: Summaries,
+        starts: Starts,
         clock: Clock,
         metrics: Metrics,
     ) -> None:
@@ -55,6 +60,7 @@ class SessionReconciler:
         self._kube = kube
         self._cache = cache
         self._summaries = summaries
+        self._starts = starts
         self._clock = clock
         self._metrics = metrics
         self._memories: dict[str, Memory] = {}
@@ -106,7 +112,18 @@ class SessionReconciler:
     async def _observe(self, session: Manifest) -> Observed:
         memory = self._memories.get(session["metadata"]["uid"]) or Memory()
         ready = self._cluster.is_namespace_ready(session["metadata"]["namespace"])
-        return await self._observer.observe(session, memory, is_namespace_ready=ready)
+        observed = await self._observer.observe(session, memory, is_namespace_ready=ready)
+        return replace(observed, may_start=self._takes_turn(observed))
+
+    def _takes_turn(self, observed: Observed) -> bool:
+        asker = Key("Session", observed.namespace, observed.name)
+        deployment = names.harness_deployment_name_for(observed.name, observed.uid)
+        if needs_start(observed):
+            return self._starts.take(observed.namespace, deployment, asker)
+        self._starts.leave(asker)
+        if any(pod.reading.problem is not None for pod in observed.harness_pods):
+            self._starts.end(observed.namespace, deployment)
+        return False
 
     async def _apply(self, observed: Observed, groups: tuple[tuple[Action, ...], ...]) -> list[ManagedAgentsError]:
         """Run each group until its first failure; remember the worst failure as the Session's fault."""
@@ -119,6 +136,8 @@ class SessionReconciler:
                 except ManagedAgentsError as failure:
                     failures.append(failure)
                     fault = fault or fault_of(action, failure)
+                    if isinstance(action, CreateChild):
+                        self._starts.end(observed.namespace, action.manifest["metadata"]["name"])
                     break
         memory = self._memories.get(observed.uid) or Memory()
         self._memories[observed.uid] = replace(memory, fault=fault, oom_kills=memory_kills(observed))
@@ -149,6 +168,7 @@ class SessionReconciler:
 
     def _ended(self, observed: Observed) -> None:
         memory = self._memories.pop(observed.uid, Memory())
+        self._starts.leave(Key("Session", observed.namespace, observed.name))
         self._summaries.remove(observed.session_id)
         if not self._cache.names_in(SESSIONS, observed.namespace):
             self._cluster.forget_namespace(observed.namespace)

@@ -23,6 +23,8 @@ from managed_agents.operator.sessions.model import HarnessPod, Observed, StepRes
 from managed_agents.operator.sessions.pod_state import Problem
 
 PACKAGES_RECHECK_SECONDS = 3.0
+TURN_RECHECK_SECONDS = 10.0
+"""A turn comes with an event; this is for the start that never ended."""
 PROBLEM_RECHECK_SECONDS = 15.0
 """Quotas and images change without an event of ours."""
 
@@ -34,6 +36,8 @@ def run(observed: Observed) -> StepResult:
     rechecks = [pod.reading.recheck_seconds for pod in observed.harness_pods if pod.reading.recheck_seconds is not None]
     if problem is not None:
         rechecks.append(PROBLEM_RECHECK_SECONDS)
+    if waits_for_turn(observed):
+        rechecks.append(TURN_RECHECK_SECONDS)
     return StepResult(actions=tuple(actions), problem=problem, requeue_after=min(rechecks, default=None))
 
 
@@ -42,11 +46,23 @@ def is_harness_needed(observed: Observed) -> bool:
     return observed.summary is not None and observed.summary.wanted and not observed.is_terminated
 
 
+def needs_start(observed: Observed) -> bool:
+    """Tell whether a harness Pod must start for this session alone."""
+    is_asked = observed.summary is not None and observed.summary.needs_pod
+    is_ours = not (observed.is_deleting or observed.is_paused)
+    return is_asked and is_ours and is_harness_needed(observed) and observed.deployment is None
+
+
+def waits_for_turn(observed: Observed) -> bool:
+    """Tell whether other harness Pods of the namespace start first."""
+    return needs_start(observed) and not observed.may_start
+
+
 def _deployment(observed: Observed) -> list[Action]:
     if not is_harness_needed(observed):
         return []
     if observed.deployment is None:
-        if observed.summary is None or not observed.summary.needs_pod:
+        if not needs_start(observed) or not observed.may_start:
             return []
         desired = harness_deployment_for(observed.session, observed.catalog.environment, observed.settings)
         ensure: list[Action] = [] if observed.is_namespace_ready else [EnsureNamespace(namespace=observed.namespace)]
