@@ -15,7 +15,9 @@ from managed_agents.eventlog.sqlite import warm_sandboxes
 SQLITE_VERSION_MIN = (3, 51, 3)
 """Versions before have a WAL corruption race (design §5)."""
 
-PAGE_CACHE_KIB = 16 * 1024
+PAGE_CACHE_KIB = 4 * 1024
+"""Four times as much reads and appends no faster (B5, B6): the kernel keeps the file too."""
+
 CHECKPOINT_PAGES = 2000
 """8 MiB of WAL: a checkpoint costs two more fsyncs, so it comes seldom; the file stays bounded."""
 
