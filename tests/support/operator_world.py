@@ -134,7 +134,9 @@ class World:
 
     async def restart(self) -> None:
         """Kill the operator and start another one."""
-        self.operator = build(self.settings, self.access, self.http, clock=self.clock, jitter=lambda: 0.0)
+        self.operator = build(
+            self.settings, self.access, self.http, clock=self.clock, jitter=lambda: 0.0, soon_seconds=0.0
+        )
         await self.operator.sweeper.sweep()
         for namespace in {place[0] for place in self.kube.objects.get("modelproviders", {})}:
             self.operator.queue.add(Key("Providers", namespace))
@@ -298,7 +300,7 @@ async def world(tmp_path: Path, *, enforce_permissions: bool = True) -> AsyncIte
             sweep_seconds=600,
             workers=4,
         )
-        operator = build(settings, access, http, clock=clock, jitter=lambda: 0.0)
+        operator = build(settings, access, http, clock=clock, jitter=lambda: 0.0, soon_seconds=0.0)
         nodes = FakeNodes(api.kube)
         made = World(
             clock=clock,

@@ -43,7 +43,7 @@ from managed_agents.operator.settings import Settings
 from managed_agents.operator.starts import Starts
 from managed_agents.operator.summaries import Summaries
 from managed_agents.operator.sweep import Sweeper
-from managed_agents.operator.workqueue import WorkQueue
+from managed_agents.operator.workqueue import SOON_SECONDS, WorkQueue
 
 FIRST_SYNC_SECONDS_MAX = 5.0
 """The server's view spares repeats at the start; without it we begin all the same."""
@@ -101,13 +101,17 @@ def build(
     *,
     clock: Clock,
     jitter: Callable[[], float],
+    soon_seconds: float = SOON_SECONDS,
 ) -> Operator:
     """Make the parts and join them. No I/O."""
 
-    def add(key: Key) -> None:
-        queue.add(key)
+    async def reconcile(key: Key) -> float | None:
+        return await controller.reconcile(key)
 
-    ground = _ground(settings, access, http, clock, add)
+    queue: WorkQueue[Key] = WorkQueue(
+        reconcile, clock=clock, random=jitter, workers=settings.workers, soon_seconds=soon_seconds
+    )
+    ground = _ground(settings, access, http, queue, clock)
     cache, summaries, metrics = ground.cache, ground.summaries, ground.metrics
     sessions = _sessions(ground)
     packages = PackagesReconciler(ground.kube, cache, ground.cluster, ground.server, settings.session)
@@ -124,16 +128,7 @@ def build(
         clock=clock,
         metrics=metrics,
     )
-    queue: WorkQueue[Key] = WorkQueue(controller.reconcile, clock=clock, random=jitter, workers=settings.workers)
-    feed = Feed(cache, queue.add, ground.starts)
-
-    def retell_server() -> None:
-        sessions.forget_server()
-        pools.forget_server()
-        for namespace in {place[0] for place in cache.known(ENVIRONMENTS)}:
-            queue.add(Key("Pools", namespace))
-        for namespace, name in cache.known(SESSIONS):
-            queue.add(Key("Session", namespace, name))
+    feed = Feed(cache, ground.starts, clock, add=queue.add, add_soon=queue.add_soon)
 
     def forget() -> None:
         ground.cluster.forget_namespaces()
@@ -148,7 +143,9 @@ def build(
         feed=feed,
         controller=controller,
         sessions=sessions,
-        watch=ServerWatch(ground.server, summaries, add=_heard(queue, cache), on_resync=retell_server),
+        watch=ServerWatch(
+            ground.server, summaries, add=_heard(queue, cache), on_resync=_retelling(sessions, pools, queue, cache)
+        ),
         sweeper=Sweeper(ground.kube, cache, feed, interval_seconds=settings.sweep_seconds, on_sweep=forget),
         leadership=Leadership(ground.kube, clock, namespace=settings.namespace, identity=settings.identity),
         metrics=metrics,
@@ -158,13 +155,33 @@ def build(
     )
 
 
-def _heard(queue: WorkQueue[Key], cache: Cache) -> Callable[[Key], None]:
+def _retelling(
+    sessions: SessionReconciler, pools: PoolsReconciler, queue: WorkQueue[Key], cache: Cache
+) -> Callable[[], None]:
+    """Return what tells the server everything anew: it may have been restored from a backup."""
+
+    def retell() -> None:
+        sessions.forget_server()
+        pools.forget_server()
+        for namespace in {place[0] for place in cache.known(ENVIRONMENTS)}:
+            queue.add(Key("Pools", namespace))
+        for namespace, name in cache.known(SESSIONS):
+            queue.add(Key("Session", namespace, name))
+
+    return retell
+
+
+def _heard(queue: WorkQueue[Key], cache: Cache) -> Callable[[Key, bool], None]:
     """Return what takes the server's news: a warm harness needs its session's credentials at once, adopted or not."""
 
-    def add(key: Key) -> None:
-        queue.add(key)
+    def add(key: Key, is_urgent: bool) -> None:
         if has_credentials(cache, key.namespace, key.name):
+            queue.add(key)
             queue.add(Key("Vaults", key.namespace))
+        elif is_urgent:
+            queue.add(key)
+        else:
+            queue.add_soon(key)
 
     return add
 
@@ -173,11 +190,13 @@ def _ground(
     settings: Settings,
     access: KubeAccess,
     http: aiohttp.ClientSession,
+    queue: WorkQueue[Key],
     clock: Clock,
-    add: Callable[[Key], None],
 ) -> _Ground:
     kube, cache, metrics = Kube(http, access, manager=names.MANAGER), Cache(), Metrics()
-    demand = Demand(clock, lambda namespace: add(Key("Pools", namespace)))
+    demand = Demand(
+        clock, lambda namespace: queue.add_soon(Key("Pools", namespace))
+    )  # the turn that took one goes first
     cluster = ClusterEffects(
         kube,
         cache,
@@ -197,7 +216,7 @@ def _ground(
         cluster=cluster,
         chains=Chains(kube),
         metrics=metrics,
-        starts=Starts(clock, add),
+        starts=Starts(clock, queue.add),
     )
 
 

@@ -9,7 +9,8 @@ import structlog
 from managed_agents.contracts.errors import ManagedAgentsError
 from managed_agents.operator.keys import Key
 from managed_agents.operator.server_api import ServerApi
-from managed_agents.operator.summaries import Summaries
+from managed_agents.operator.summaries import Summaries, Summary
+from managed_agents.operator.urgency import is_summary_urgent
 
 RECONNECT_SECONDS = 1.0
 RECONNECT_MAX_SECONDS = 10.0
@@ -17,14 +18,17 @@ RECONNECT_MAX_SECONDS = 10.0
 
 
 class ServerWatch:
-    """Keeps `Summaries` equal to the server's view; a new connection begins with a full resync."""
+    """Keeps `Summaries` equal to the server's view; a new connection begins with a full resync.
+
+    `add` is told what to reconcile, and whether at once.
+    """
 
     def __init__(
         self,
         server: ServerApi,
         summaries: Summaries,
         *,
-        add: Callable[[Key], None],
+        add: Callable[[Key, bool], None],
         on_resync: Callable[[], None],
     ) -> None:
         self._server = server
@@ -76,11 +80,13 @@ class ServerWatch:
 
     def take(self, summary: dict[str, Any], *, is_resync: bool = False) -> None:
         """Take a session's summary, unless a newer one is known; at a resync the server's word counts."""
+        before = self._summaries.get(summary["id"])
         if self._summaries.put(summary, force=is_resync):
-            self._add(Key("Session", summary["namespace"], summary["name"]))
+            urgent = is_summary_urgent(Summary.parse(summary), before)
+            self._add(Key("Session", summary["namespace"], summary["name"]), urgent)
 
     def _forget(self, session_id: str) -> None:
         known = self._summaries.get(session_id)
         self._summaries.remove(session_id)
         if known is not None:
-            self._add(Key("Session", known.namespace, known.name))
+            self._add(Key("Session", known.namespace, known.name), True)

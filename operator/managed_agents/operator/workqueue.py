@@ -23,6 +23,9 @@ BACKOFF_FIRST_SECONDS = 0.25
 BACKOFF_MAX_SECONDS = 60.0
 """A cause that is repaired is noticed within a minute (guarantee I9), mostly earlier, by an event."""
 
+SOON_SECONDS = 0.25
+"""How long news that nobody waits for may gather: a starting Pod alone brings half a dozen."""
+
 WORKERS_DEFAULT = 8
 """Keys reconciled at once: each waits mostly for the kube-apiserver, which a burst must not flood."""
 
@@ -104,17 +107,24 @@ class WorkQueue(Generic[Key]):
         clock: Clock,
         random: Callable[[], float],
         workers: int = WORKERS_DEFAULT,
+        soon_seconds: float = SOON_SECONDS,
     ) -> None:
         self._handle = handle
         self._clock = clock
         self._random = random
         self._workers = workers
+        self._soon_seconds = soon_seconds
         self._kick = asyncio.Event()
         self.state: QueueState[Key] = QueueState()
 
     def add(self, key: Key) -> None:
         """Reconcile a key soon."""
         self.state.add(key)
+        self._kick.set()
+
+    def add_soon(self, key: Key) -> None:
+        """Reconcile a key once for all that comes within `SOON_SECONDS`, unless it is due before."""
+        self.state.add_at(key, self._clock.monotonic() + self._soon_seconds)
         self._kick.set()
 
     def __len__(self) -> int:

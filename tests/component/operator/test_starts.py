@@ -36,7 +36,7 @@ async def come_up(world: World) -> None:
     await world.settle()
 
 
-@requirement("starts")
+@requirement("starts-in-turn")
 async def test_burst_starts_a_few_at_a_time_in_order_and_says_so(operated: World) -> None:
     await burst(operated)
     for done in range(STARTS_PER_NODE, SESSIONS + 1, STARTS_PER_NODE):
@@ -50,7 +50,7 @@ async def test_burst_starts_a_few_at_a_time_in_order_and_says_so(operated: World
         await come_up(operated)
 
 
-@requirement("starts")
+@requirement("starts-in-turn")
 async def test_session_that_is_deleted_while_it_waits_makes_way(operated: World) -> None:
     await burst(operated)
     gone = sessions(SESSIONS)[STARTS_PER_NODE]
@@ -61,7 +61,7 @@ async def test_session_that_is_deleted_while_it_waits_makes_way(operated: World)
     assert started(operated) == expected
 
 
-@requirement("starts", "I9")
+@requirement("starts-in-turn", "I9")
 async def test_refused_deployment_holds_no_place(operated: World) -> None:
     refusal = ApiError(403, "Forbidden", "exceeded quota: pods")
     operated.api.fail("create", "deployments", refusal, times=STARTS_PER_NODE)
@@ -69,21 +69,21 @@ async def test_refused_deployment_holds_no_place(operated: World) -> None:
     assert len(started(operated)) == STARTS_PER_NODE
 
 
-@requirement("starts")
+@requirement("starts-in-turn")
 async def test_pods_that_never_come_up_hold_the_others_for_a_while_only(operated: World) -> None:
     await burst(operated)
     await operated.advance(START_SECONDS_MAX + TURN_RECHECK_SECONDS)
     assert started(operated) == sessions(2 * STARTS_PER_NODE)
 
 
-@requirement("starts")
+@requirement("starts-in-turn")
 async def test_larger_cluster_starts_more_at_once(operated: World) -> None:
     await burst(operated)
     await operated.count_nodes(2)
     assert started(operated) == sessions(2 * STARTS_PER_NODE)
 
 
-@requirement("starts", "pools")
+@requirement("starts-in-turn", "pools")
 async def test_pool_fills_in_its_turn(operated: World) -> None:
     await operated.catalog()
     operated.nodes.auto_run = False

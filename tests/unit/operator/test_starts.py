@@ -27,7 +27,7 @@ class Line:
         return list(self.woken)
 
 
-@requirement("starts")
+@requirement("starts-in-turn")
 def test_those_beyond_the_bound_wait_and_are_woken_in_their_order() -> None:
     line = Line()
     assert [line.take(number) for number in range(STARTS_PER_NODE + 2)] == [True] * STARTS_PER_NODE + [False] * 2
@@ -38,7 +38,7 @@ def test_those_beyond_the_bound_wait_and_are_woken_in_their_order() -> None:
     assert line.take(STARTS_PER_NODE + 1)
 
 
-@requirement("starts")
+@requirement("starts-in-turn")
 def test_who_asks_again_for_what_starts_already_takes_no_second_place() -> None:
     line = Line()
     assert line.take(0)
@@ -47,7 +47,7 @@ def test_who_asks_again_for_what_starts_already_takes_no_second_place() -> None:
     assert not line.take(STARTS_PER_NODE)
 
 
-@requirement("starts")
+@requirement("starts-in-turn")
 def test_who_leaves_the_line_makes_way() -> None:
     line = Line()
     for number in range(STARTS_PER_NODE + 2):
@@ -56,7 +56,7 @@ def test_who_leaves_the_line_makes_way() -> None:
     assert line.end(0) == [asker(STARTS_PER_NODE + 1)]
 
 
-@requirement("starts")
+@requirement("starts-in-turn")
 def test_namespaces_do_not_wait_for_each_other() -> None:
     line = Line()
     for number in range(STARTS_PER_NODE + 1):
@@ -64,7 +64,7 @@ def test_namespaces_do_not_wait_for_each_other() -> None:
     assert line.take(0, "team-b")
 
 
-@requirement("starts")
+@requirement("starts-in-turn")
 def test_start_that_never_ends_holds_its_place_for_a_while_only() -> None:
     line = Line()
     for number in range(STARTS_PER_NODE):
@@ -75,7 +75,7 @@ def test_start_that_never_ends_holds_its_place_for_a_while_only() -> None:
     assert line.take(STARTS_PER_NODE)
 
 
-@requirement("starts")
+@requirement("starts-in-turn")
 def test_deployment_that_is_refused_its_pod_starts_no_more() -> None:
     line = Line()
     for number in range(STARTS_PER_NODE + 1):
@@ -88,7 +88,7 @@ def test_deployment_that_is_refused_its_pod_starts_no_more() -> None:
     assert line.woken == [asker(STARTS_PER_NODE)]
 
 
-@requirement("starts")
+@requirement("starts-in-turn")
 def test_bound_grows_with_the_cluster() -> None:
     line = Line()
     for number in range(3 * STARTS_PER_NODE):

@@ -84,7 +84,11 @@ async def followed(store: Summaries, *lines: dict[str, Any]) -> tuple[list[str],
     queued: list[str] = []
     resyncs: list[str] = []
     server: Any = FakeServer(*lines)
-    watch = ServerWatch(server, store, add=lambda key: queued.append(str(key)), on_resync=lambda: resyncs.append("x"))
+
+    def add(key: Key, _: bool) -> None:
+        queued.append(str(key))
+
+    watch = ServerWatch(server, store, add=add, on_resync=lambda: resyncs.append("x"))
     with pytest.raises(RetryableError):
         await watch.follow()
     return queued, resyncs
