@@ -77,7 +77,7 @@ async def running(settings: Settings) -> AsyncIterator[Ports]:
         repositories = await stack.enter_async_context(repositories_of(settings, Resolver().resolve))
         pool = _egress(settings, client, server, vault, repositories)
         configured = _configured(uploads, outputs, finder, mcp, vault, repositories)
-        wake = WakeRelay(client, configured, _ended(outputs, finder))
+        wake = WakeRelay(client, configured, _ended(outputs, finder), outputs)
         stack.push_async_callback(pool.close)
         in_use = _all(pool.ensure, uploads.in_use, outputs.in_use)
         hand = SandboxHand(

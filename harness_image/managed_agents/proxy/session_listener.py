@@ -5,6 +5,7 @@ from typing import Final
 from aiohttp import ClientSession, ClientTimeout, web
 from multidict import CIMultiDict
 
+from managed_agents.proxy.appends import tell
 from managed_agents.proxy.errors import RefusedError
 from managed_agents.proxy.files.outputs import Outputs
 from managed_agents.proxy.forward import UnreachableError, Upstream, forward
@@ -15,8 +16,6 @@ from managed_agents.proxy.wake import WakeRelay
 _TIMEOUT = ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=SERVER_SILENCE_SECONDS)
 _SESSION: Final = "/internal/v1/sessions/{session:[A-Za-z0-9_]+}"
 _FILE: Final = "{file:[A-Za-z0-9_-]+}"
-_IDLE: Final = b'"session.status_idle"'
-_RUNNING: Final = b'"session.status_running"'
 _POD: Final = "{pod:[a-z0-9][a-z0-9.-]*}"
 
 
@@ -50,11 +49,7 @@ class SessionListener:
         body = await request.read()
         response = await self._forward(request)
         if response.status == 200:
-            idle, running = body.rfind(_IDLE), body.rfind(_RUNNING)
-            if idle >= 0:
-                self._outputs.idle()
-            if running > idle:
-                self._outputs.running()
+            tell(self._outputs, body)
         return response
 
     async def _release(self, request: web.Request) -> web.StreamResponse:

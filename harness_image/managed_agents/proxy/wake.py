@@ -17,6 +17,7 @@ from aiohttp import (
 )
 from yarl import URL
 
+from managed_agents.proxy.appends import Appends, Turns
 from managed_agents.proxy.errors import RefusedError
 from managed_agents.proxy.forward import reason_of
 from managed_agents.proxy.settings import BODY_BYTES_MAX, CONNECT_SECONDS, WAKE_HEARTBEAT_SECONDS
@@ -26,28 +27,34 @@ CLOSE_SECONDS = 1.0
 
 _KINDS = {401: "unauthenticated", 403: "not_registered", 404: "not_found"}
 
-_WITH_CONFIG = ('{"type":"lease"', '{"type":"session"')
+_WITH_CONFIG = (b'{"type":"lease"', b'{"type":"session"')
 """How the server's frames with a config begin (docs/internal-api.md, "Wake")."""
 
-_LAST = ('{"type":"released"', '{"type":"fenced"')
+_LAST = (b'{"type":"released"', b'{"type":"fenced"')
 """How its last frames begin, where they may name a sandbox to look into once more."""
 
 Configured = Callable[[Mapping[str, object], int | None], None]
 """Told a config, with the epoch of the lease that it came with."""
 Ended = Callable[[str], None]
 """Told the name of a sandbox that the session has lost with its harness."""
-Socket = web.WebSocketResponse | ClientWebSocketResponse
+Socket = web.WebSocketResponse[bool] | ClientWebSocketResponse[bool]
 
 
 class WakeRelay:
     """The open wake sockets of this Pod: at most one in earnest, two while a new worker replaces an old one."""
 
-    def __init__(self, client: ClientSession, configured: Configured, ended: Ended = lambda _: None) -> None:
-        """`configured` is told each config that passes to the harness, `ended` what a last frame says of a sandbox."""
+    def __init__(
+        self, client: ClientSession, configured: Configured, ended: Ended = lambda _: None, turns: Turns | None = None
+    ) -> None:
+        """`configured` is told each config that passes to the harness, `ended` what a last frame says of a sandbox.
+
+        `turns` is told of the ends and beginnings of turns that pass to the server and are stored.
+        """
         self._client = client
+        self._turns = turns
         self._configured = configured
         self._ended = ended
-        self._open: set[web.WebSocketResponse] = set()
+        self._open: set[web.WebSocketResponse[bool]] = set()
         self._left = asyncio.Event()
         self._left.set()
 
@@ -56,18 +63,26 @@ class WakeRelay:
         """Tell whether a wake socket leads through to the server: the proxy's readiness."""
         return bool(self._open)
 
-    async def relay(self, request: web.Request, url: URL, headers: Mapping[str, str]) -> web.WebSocketResponse:
+    async def relay(self, request: web.Request, url: URL, headers: Mapping[str, str]) -> web.WebSocketResponse[bool]:
         """Open the server's side first, so that its refusal is an HTTP answer, then pass frames until one side ends."""
         if not web.WebSocketResponse().can_prepare(request):
             raise RefusedError(400, "invalid_request", "/internal/v1/wake is a WebSocket; send an upgrade")
         upstream = await self._dial(url, headers)
-        downstream = web.WebSocketResponse(timeout=CLOSE_SECONDS, max_msg_size=BODY_BYTES_MAX, compress=False)
+        downstream = web.WebSocketResponse(
+            timeout=CLOSE_SECONDS, max_msg_size=BODY_BYTES_MAX, compress=False, decode_text=False
+        )
         async with upstream:
             await downstream.prepare(request)
             self._open.add(downstream)
             self._left.clear()
             try:
-                await _pass_frames(downstream, upstream, self._heard)
+                appends = Appends(self._turns)
+
+                def heard(frame: bytes) -> None:
+                    appends.answered(frame)
+                    self._heard(frame)
+
+                await _pass_frames(downstream, upstream, heard=heard, said=appends.asked)
             finally:
                 self._open.discard(downstream)
                 if not self._open:
@@ -85,7 +100,7 @@ class WakeRelay:
         closing = [socket.close(code=WSCloseCode.GOING_AWAY) for socket in self._open]
         await asyncio.gather(*closing, return_exceptions=True)
 
-    def _heard(self, frame: str) -> None:
+    def _heard(self, frame: bytes) -> None:
         """Look into the frames that carry a config or end a lease, and into no other: this is the message path."""
         if frame.startswith(_WITH_CONFIG):
             with suppress(orjson.JSONDecodeError):  # not ours to judge: the harness gets it as it is
@@ -99,13 +114,14 @@ class WakeRelay:
                 if isinstance(sandbox, str):
                     self._ended(sandbox)
 
-    async def _dial(self, url: URL, headers: Mapping[str, str]) -> ClientWebSocketResponse:
+    async def _dial(self, url: URL, headers: Mapping[str, str]) -> ClientWebSocketResponse[bool]:
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 return await self._client.ws_connect(
                     url,
                     headers=headers,
                     max_msg_size=BODY_BYTES_MAX,
+                    decode_text=False,
                     heartbeat=WAKE_HEARTBEAT_SECONDS,
                     timeout=ClientWSTimeout(ws_close=CLOSE_SECONDS),
                 )
@@ -120,11 +136,15 @@ class WakeRelay:
 
 
 async def _pass_frames(
-    downstream: web.WebSocketResponse, upstream: ClientWebSocketResponse, heard: Callable[[str], None]
+    downstream: web.WebSocketResponse[bool],
+    upstream: ClientWebSocketResponse[bool],
+    *,
+    heard: Callable[[bytes], None],
+    said: Callable[[bytes], None],
 ) -> None:
     """Copy both ways until one side ends, then end the other with the same code."""
     down = asyncio.create_task(_copy(upstream, downstream, heard))
-    up = asyncio.create_task(_copy(downstream, upstream, lambda _: None))
+    up = asyncio.create_task(_copy(downstream, upstream, said))
     try:
         await asyncio.wait({down, up}, return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -137,13 +157,13 @@ async def _pass_frames(
         await upstream.close(code=passable(downstream.close_code))
 
 
-async def _copy(source: Socket, target: Socket, heard: Callable[[str], None]) -> None:
+async def _copy(source: Socket, target: Socket, heard: Callable[[bytes], None]) -> None:
     """Pass text and binary frames on; a slow target holds the source back. Ends when either is closed."""
     async for message in source:
         try:
             if message.type is WSMsgType.TEXT:
                 heard(message.data)
-                await target.send_str(message.data)
+                await target.send_frame(message.data, WSMsgType.TEXT)
             elif message.type is WSMsgType.BINARY:
                 await target.send_bytes(message.data)
         except ConnectionError:

@@ -8,7 +8,7 @@ from aiohttp import web
 from managed_agents.contracts.errors import NotFoundError, RejectedError
 from managed_agents.contracts.ids import namespace_of_workspace
 from managed_agents.eventlog.records import Session
-from managed_agents.server.context import context_of
+from managed_agents.server.context import Context, context_of
 from managed_agents.server.services.authenticator import Access, Identity
 from managed_agents.server.services.callers import Caller
 from managed_agents.server.services.errors import ForbiddenError, NotRegisteredError
@@ -56,7 +56,7 @@ async def harness_pod_uid(request: web.Request) -> str:
 async def harness(request: web.Request) -> str:
     """Return the session id of the path, for a Pod that is registered for it. Raises: NotRegisteredError."""
     session_id = request.match_info["session_id"]
-    await _require_registered(request, session_id, await harness_pod_uid(request))
+    await require_registered(context_of(request), session_id, await harness_pod_uid(request))
     return session_id
 
 
@@ -72,7 +72,7 @@ async def collector(request: web.Request) -> Collector:
     """Return who copies outputs of the session in the path. Raises: NotRegisteredError."""
     session_id, pod_uid = request.match_info["session_id"], await harness_pod_uid(request)
     try:
-        await _require_registered(request, session_id, pod_uid)
+        await require_registered(context_of(request), session_id, pod_uid)
     except NotRegisteredError:
         # looked for after the log was: a release that the log knows of has been told of by now
         look = context_of(request).leases.last_looks.of(session_id, pod_uid)
@@ -86,12 +86,13 @@ async def operator_or_harness(request: web.Request) -> Identity:
     """Return the operator, or a harness of the session in the path."""
     identity = await context_of(request).authenticator.internal(bearer_token(request))
     if not identity.is_operator:
-        await _require_registered(request, request.match_info["session_id"], identity.pod_uid)
+        await require_registered(context_of(request), request.match_info["session_id"], identity.pod_uid)
     return identity
 
 
-async def _require_registered(request: web.Request, session_id: str, pod_uid: str | None) -> None:
-    pod = None if pod_uid is None else await context_of(request).log.harness_pod(pod_uid)
+async def require_registered(context: Context, session_id: str, pod_uid: str | None) -> None:
+    """Let pass a Pod that is registered for the session. Raises: NotRegisteredError."""
+    pod = None if pod_uid is None else await context.log.harness_pod(pod_uid)
     if pod is None or pod.session_id != session_id:
         raise NotRegisteredError(f"Pod {pod_uid} is not registered for session {session_id}")
 

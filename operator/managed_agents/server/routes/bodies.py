@@ -13,11 +13,19 @@ async def json_object(request: web.Request) -> dict[str, Any]:
     """Return the body as a JSON object, whatever type its header names but a form's. Raises: RejectedError."""
     if request.content_type in _FORMS:
         raise RejectedError(f"content-type: {request.content_type} is no JSON; send application/json")
+    raw = await request.read()
     try:
-        raw = await request.read()
         body = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
         raise RejectedError(f"the body is no JSON: {error.msg} at byte {error.pos}") from None
+    return storable(body, raw)
+
+
+def storable(body: Any, raw: bytes) -> dict[str, Any]:
+    """Return a body, parsed of `raw` or of a part of it, when it is an object that can be stored.
+
+    Raises: RejectedError.
+    """
     if not isinstance(body, dict):
         raise RejectedError("the body must be a JSON object")
     if raw.count(b"[") + raw.count(b"{") > DEPTH_MAX:  # fewer brackets cannot be deeper

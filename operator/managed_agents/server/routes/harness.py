@@ -7,7 +7,7 @@ from aiohttp import web
 from managed_agents.contracts.errors import RejectedError
 from managed_agents.eventlog.records import Appended, Slice
 from managed_agents.eventlog.store import Append
-from managed_agents.server.context import context_of
+from managed_agents.server.context import Context, context_of
 from managed_agents.server.middleware import json_bytes, json_response
 from managed_agents.server.routes import access, bodies
 from managed_agents.server.services.query import parse_number
@@ -63,14 +63,21 @@ async def get_events(request: web.Request) -> web.Response:
 
 async def emit_events(request: web.Request) -> web.Response:
     """Append a harness's events."""
-    session_id, context = await access.harness(request), context_of(request)
-    body = await bodies.json_object(request)
+    session_id = await access.harness(request)
+    return json_response(await emitted(context_of(request), session_id, await bodies.json_object(request)))
+
+
+async def emitted(context: Context, session_id: str, body: dict[str, Any]) -> dict[str, Any]:
+    """Append what a body says, for a Pod that is registered for the session, and return the answer.
+
+    Raises: RejectedError, and as `EventLog.append`.
+    """
     append = _append(session_id, body)
     context.timings.tell(session_id, append.epoch, body.get("timing"))
     with context.metrics.append_seconds.time():
         appended = await context.sessions.emit(append)
     context.metrics.events.labels("harness").inc(len(appended.events))
-    return json_response(_appended(appended))
+    return _appended(appended)
 
 
 def _append(session_id: str, body: dict[str, Any]) -> Append:

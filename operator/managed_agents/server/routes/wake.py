@@ -1,4 +1,4 @@
-"""The harness's connection: it is the lease, carries heartbeats and previews up, events and the end down."""
+"""The harness's connection: it is the lease, carries heartbeats, previews and appends up, events and the end down."""
 
 import asyncio
 import contextlib
@@ -7,13 +7,19 @@ from typing import Any
 import orjson
 from aiohttp import WSCloseCode, WSMsgType, web
 
+from managed_agents.contracts.errors import ManagedAgentsError, RejectedError
 from managed_agents.server.context import Context, context_of
+from managed_agents.server.errors import internal_answer
 from managed_agents.server.previews import previewed_id
-from managed_agents.server.routes import access
+from managed_agents.server.routes import access, bodies
+from managed_agents.server.routes.harness import emitted
 from managed_agents.server.services.leases import Lease
 
 FRAME_BYTES_MAX = 1024 * 1024
-"""A frame from a harness: a heartbeat or a piece of text."""
+"""A frame from a harness: a heartbeat, a piece of text or an append; what is larger is appended by a POST."""
+
+APPENDS_MAX = 8
+"""Appends of one connection that wait; one that sends more is read no further until the first is stored."""
 
 CLOSE_NOT_REGISTERED = 4403
 
@@ -26,7 +32,7 @@ def add_routes(app: web.Application) -> None:
 async def wake(request: web.Request) -> web.StreamResponse:
     """Hold a Pod's connection: wait for its session, then lease it for as long as the connection lives."""
     pod_uid = await access.harness_pod_uid(request)
-    socket = web.WebSocketResponse(max_msg_size=FRAME_BYTES_MAX, compress=False)
+    socket = web.WebSocketResponse(max_msg_size=FRAME_BYTES_MAX, compress=False, decode_text=False)
     await socket.prepare(request)
     connection = _Connection(context_of(request), socket)
     await connection.run(pod_uid)
@@ -40,17 +46,21 @@ class _Connection:
         self._context = context
         self._socket = socket
         self._lease: Lease | None = None
+        self._appends: asyncio.Queue[tuple[Lease, int, dict[str, Any]]] = asyncio.Queue(APPENDS_MAX)
 
     async def run(self, pod_uid: str) -> None:
         receiving = asyncio.create_task(self._receive())
         serving = asyncio.create_task(self._serve(pod_uid))
+        appending = asyncio.create_task(self._append())
         try:
-            await asyncio.wait({receiving, serving}, return_when=asyncio.FIRST_COMPLETED)
-            if serving.done():
-                with contextlib.suppress(ConnectionError):
-                    await serving
+            await asyncio.wait({receiving, serving, appending}, return_when=asyncio.FIRST_COMPLETED)
+            for task in (serving, appending):
+                if task.done():
+                    with contextlib.suppress(ConnectionError):
+                        await task
         finally:
             await _cancel(serving)
+            await _cancel(appending)
             if self._lease is not None:
                 self._context.leases.end(self._lease, "lost")
             await self._socket.close(code=WSCloseCode.GOING_AWAY)
@@ -81,9 +91,9 @@ class _Connection:
     async def _receive(self) -> None:
         async for message in self._socket:
             if message.type is WSMsgType.TEXT:
-                self._frame(message.data)
+                await self._frame(message.data)
 
-    def _frame(self, data: str) -> None:
+    async def _frame(self, data: bytes) -> None:
         lease = self._lease
         if lease is None:
             return
@@ -94,11 +104,34 @@ class _Connection:
                 self._context.leases.heartbeat(lease)
                 if not lease.ended.is_set():
                     self._context.streams.preview(lease.session_id, event)
+            case {"type": "append", "call": int(call), "body": body}:
+                self._context.leases.heartbeat(lease)
+                try:
+                    await self._appends.put((lease, call, bodies.storable(body, data)))
+                except RejectedError as refused:
+                    _refuse(lease, call, refused)
             case _:
                 pass  # a newer harness may say more; what we do not know changes nothing
 
+    async def _append(self) -> None:
+        """Store appends, one after the other, as the POST of docs/internal-api.md does."""
+        while True:
+            lease, call, body = await self._appends.get()
+            try:
+                await access.require_registered(self._context, lease.session_id, lease.pod_uid)
+                answer = await emitted(self._context, lease.session_id, body)
+            except ManagedAgentsError as error:
+                _refuse(lease, call, error)
+            else:
+                lease.answer(call, 200, answer)
 
-def _parsed(data: str) -> Any:
+
+def _refuse(lease: Lease, call: int, error: ManagedAgentsError) -> None:
+    refusal = internal_answer(error)
+    lease.answer(call, refusal.status, refusal.body)
+
+
+def _parsed(data: bytes) -> Any:
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError:

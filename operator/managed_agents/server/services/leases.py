@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from typing import Literal
+from typing import Any, Literal
 
 import orjson
 
@@ -43,7 +43,8 @@ class Lease:
         """Send the lease, then what arrived after its head while it was being granted."""
         self.epoch, self._head = epoch, head
         config = self._early_config or config  # which may have been read before the change that came meanwhile
-        self._send(orjson.dumps({"type": "lease", "session": config, "epoch": epoch, "head": head}))
+        frame = {"type": "lease", "session": config, "epoch": epoch, "head": head, "appends": True}
+        self._send(orjson.dumps(frame))
         early, self._early = self._early, []
         for event in early:
             self.event(event)
@@ -61,6 +62,10 @@ class Lease:
             self._early_config = config
         else:
             self._send(orjson.dumps({"type": "session", "session": config}))
+
+    def answer(self, call: int, status: int, body: dict[str, Any]) -> None:
+        """Send the answer to an append that came over the connection."""
+        self._send(orjson.dumps({"type": "answer", "call": call, "status": status, "body": body}))
 
     def end(self, how: End, sandbox_name: str | None = None) -> None:
         """Send the last frame, if there is one for this end, and stop. It names a sandbox to look into once more."""
