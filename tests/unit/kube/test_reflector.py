@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import tracemalloc
 from collections.abc import AsyncIterator
 
 import aiohttp
@@ -86,3 +87,32 @@ async def test_reads_its_own_writes_and_takes_no_older_view(server: FakeApiServe
     agents.gone(newer)
     agents.seen(newer)
     assert agents.by_uid(first["metadata"]["uid"]) is None
+
+
+async def test_what_a_reader_does_to_an_object_changes_no_other_reader_s(
+    server: FakeApiServer, agents: Reflector
+) -> None:
+    uid = make(server, "a")["metadata"]["uid"]
+    await names(agents, {"a"})
+    found = agents.by_uid(uid)
+    assert found is not None
+    found["spec"]["model"]["id"] = "other"
+    (again,) = agents.in_namespace("team-a")
+    assert again == agents.by_name("team-a", "a") == next(iter(agents))
+    assert again["spec"]["model"]["id"] == "m"
+    assert agents.in_namespace("team-b") == []
+
+
+async def test_objects_at_rest_take_a_fraction_of_their_dictionaries(agents: Reflector) -> None:
+    condition = {"type": "Ready", "status": "True", "reason": "Running", "message": "It waits for input.", "n": 0}
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for number in range(200):
+            metadata = {"uid": f"uid-{number}", "name": f"s-{number}", "namespace": "team-a", "resourceVersion": "1"}
+            conditions = [{**condition, "n": other} for other in range(6)]
+            agents.seen({"metadata": metadata, "spec": {"title": "idle"}, "status": {"conditions": conditions}})
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (after - before) / 200 < 1000  # 2.1 KB each as dictionaries
