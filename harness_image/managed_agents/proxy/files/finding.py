@@ -22,10 +22,11 @@ class SandboxFinder:
         self._claims = claims
         self._supervisor = supervisor
         self._lease: tuple[str, int] | None = None
+        self._had_none = False
 
     def leased(self, session: str, epoch: int) -> None:
         """Note the lease."""
-        self._lease = (session, epoch)
+        self._lease, self._had_none = (session, epoch), False
 
     @property
     def session(self) -> str | None:
@@ -44,14 +45,19 @@ class SandboxFinder:
         return isinstance(answer, dict) and answer.get("status") == "idle"
 
     async def find(self) -> Binding | None:
-        """Bind the sandbox that is there; none is made, and null returned where there is none to be had."""
-        if self._lease is None:
+        """Bind the sandbox that is there; none is made, and null returned where there is none to be had.
+
+        The server is asked until it has said once that there is none: under this lease only this Pod can get one, and
+        then knows its binding. So a session without a sandbox costs its turns no call.
+        """
+        if self._lease is None or self._had_none:
             return None
         session, epoch = self._lease
         wanted = Wanted(session=session, epoch=epoch, name="default", wait_seconds=0, existing=True)
         try:
             claimed = await self._claims.claim(wanted)
             if not isinstance(claimed, Binding):
+                self._had_none = self._lease == (session, epoch)
                 return None
             await self._supervisor.bind(claimed)
         except (RefusedError, UnreachableError, MalformedError):
