@@ -77,7 +77,8 @@ class MessagesModel:
         headers = {**_HEADERS, "Content-Length": str(len(body))}  # else sent chunked, which not every provider takes
         if b'"speed":"fast"' in body.pieces[0][:4096]:  # a beta is named by header alone
             headers["anthropic-beta"] = _FAST_MODE
-        async with self._http.post(self._url, data=_sent(body), headers=headers, allow_redirects=False) as response:
+        data = body.pieces[0] if len(body.pieces) == 1 else _sent(body)
+        async with self._http.post(self._url, data=data, headers=headers, allow_redirects=False) as response:
             if response.status != 200:
                 error = _error_of(await response.content.read(_ERROR_BYTES_MAX))
                 raise failure_for(response.status, error, response.headers)

@@ -58,8 +58,8 @@ async def provider() -> AsyncIterator[Provider]:
     await runner.cleanup()
 
 
-async def test_pieces_arrive_as_one_body_of_a_stated_length(provider: Provider) -> None:
-    pieces = (b'{"model":"m"', b"x" * 3_000_000, b"", b"y" * 70_000, b"}")
+@pytest.mark.parametrize("pieces", [(b'{"model":"m"', b"x" * 3_000_000, b"", b"y" * 70_000, b"}"), (b'{"model":"m"}',)])
+async def test_pieces_arrive_as_one_body_of_a_stated_length(provider: Provider, pieces: tuple[bytes, ...]) -> None:
     async with MessagesModel(Settings(model_url=provider.url)) as model:
         for _ in range(2):  # the second on the same connection
             reply = Reply(lambda: "sevt_1")
