@@ -12,6 +12,7 @@ from bench import gate, log, results, runner
 from bench.figures import figures_of
 from bench.registry import PEERS, STAGES, chosen
 from bench.report.page import lines_of, write
+from bench.scale import run as scale
 from bench.soak import run as soak
 from bench.stage import Order, Stage
 from bench.stats import table
@@ -111,6 +112,7 @@ COMMANDS: Mapping[str, Command] = {
     "streams": _streams,
     "log": _log,
     "soak": soak.main,
+    "scale": scale.main,
 }
 
 if __name__ == "__main__":
