@@ -7,8 +7,9 @@ from managed_agents.contracts.errors import NotFoundError
 from managed_agents.kube.client import Kube
 from managed_agents.kube.resources import DEPLOYMENTS, REPLICA_SETS, Manifest
 
-REMEMBERED_MAX = 1024
-"""ReplicaSets and Pods whose Deployment is known."""
+REMEMBERED_MAX = 32_768
+"""ReplicaSets and Pods whose Deployment is known, about 15 MB. More living harnesses than this, and each look at a
+pool or a session would read a ReplicaSet anew."""
 
 
 class Chains:
