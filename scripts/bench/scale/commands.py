@@ -79,6 +79,7 @@ def controller_manager(program: Path, folder: Path, kubeconfig: Path, rates: Rat
         f"--root-ca-file={folder / 'tls.crt'}",
         "--use-service-account-credentials=true",
         "--leader-elect=false",
+        "--controllers=*,-node-lifecycle-controller",  # kwok renews Leases late on a busy machine, and no node fails
         f"--bind-address={HOST}",
         "--secure-port=0",
         *rates.flags,

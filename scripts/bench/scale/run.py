@@ -10,24 +10,28 @@ import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import aiohttp
+
 from bench import results
 from bench.scale import deployments, sessions, wakes
 from bench.scale.commands import Rates
 from bench.scale.figures import highest_held
-from bench.scale.parts import Tell, opened
+from bench.scale.parts import Bench, Tell, opened
 from bench.scale.tally import Tally
 from bench.scale.world import MissingError, World, world
+from managed_agents.contracts.errors import ManagedAgentsError
 
 FIRST_SESSIONS = 1000
 RAISED = Rates(qps=500)
 """Enough for kube-controller-manager never to wait for its own limit on this machine."""
-PHASES = ("sessions", "starts", "deployments", "pool", "wakes")
+BROKEN = (OSError, RuntimeError, aiohttp.ClientError, ManagedAgentsError)
+"""What may go wrong in a phase without ending those after it; TimeoutError is an OSError."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,19 +73,37 @@ async def _run(place: World, plan: Plan, tell: Tell) -> None:
         for target in sorted({min(FIRST_SESSIONS, plan.sessions), plan.sessions}):
             await sessions.grow(bench, empty, have, target)
         tally = Tally(idle=deque(have))
-        if "starts" in plan.phases:
-            await sessions.restart_operator(bench, len(have))
-            await sessions.restart_server(bench, len(have))
-        if "deployments" in plan.phases:
-            await deployments.alone(bench, plan.deployments, rates="as kubeadm sets them")
-        place.start_controllers(RAISED)
-        if "deployments" in plan.phases:
-            await deployments.alone(bench, plan.deployments, rates=f"{RAISED.qps} requests/s for each controller")
-        if "pool" in plan.phases:
-            whole = await deployments.pool(bench, tally, size=plan.pool, rates=plan.pool_sweep)
-            tell("whole_wakes_held", per_second=highest_held(whole))
-        if "wakes" in plan.phases:
-            tell("wakes_held", per_second=highest_held(await wakes.sweep(bench, tally, plan.sweep)))
+        for phase in PHASES:
+            if phase in plan.phases:
+                try:
+                    await PHASES[phase](bench, tally, plan)
+                except BROKEN as problem:
+                    tell("failed", phase=phase, why=f"{type(problem).__name__}: {problem}"[:500])
+
+
+async def _starts(bench: Bench, _: Tally, plan: Plan) -> None:
+    await sessions.restart_operator(bench, plan.sessions)
+    await sessions.restart_server(bench, plan.sessions)
+
+
+async def _deployments(bench: Bench, _: Tally, plan: Plan) -> None:
+    await deployments.alone(bench, plan.deployments, rates="as kubeadm sets them")
+    bench.place.start_controllers(RAISED)
+    await deployments.alone(bench, plan.deployments, rates=f"{RAISED.qps} requests/s for each controller")
+
+
+async def _pool(bench: Bench, tally: Tally, plan: Plan) -> None:
+    bench.place.start_controllers(RAISED)
+    whole = await deployments.pool(bench, tally, size=plan.pool, rates=plan.pool_sweep)
+    bench.tell("whole_wakes_held", per_second=highest_held(whole))
+
+
+async def _wakes(bench: Bench, tally: Tally, plan: Plan) -> None:
+    bench.tell("wakes_held", per_second=highest_held(await wakes.sweep(bench, tally, plan.sweep)))
+
+
+Phase = Callable[[Bench, Tally, Plan], Awaitable[None]]
+PHASES: Mapping[str, Phase] = {"starts": _starts, "deployments": _deployments, "pool": _pool, "wakes": _wakes}
 
 
 def _plan(arguments: Sequence[str]) -> tuple[Plan, Path | None]:
@@ -95,7 +117,7 @@ def _plan(arguments: Sequence[str]) -> tuple[Plan, Path | None]:
     parser.add_argument("--pool", type=int, help="warm harnesses that the operator keeps; default: by the sessions")
     parser.add_argument("--pool-rates", type=float, nargs="*", default=[2.0], help="wakes a second against that pool")
     parser.add_argument("--nodes", type=int, help="nodes of kwok; default: by the sessions")
-    parser.add_argument("--phases", nargs="*", choices=PHASES, default=PHASES, help="sessions are always made")
+    parser.add_argument("--phases", nargs="*", choices=tuple(PHASES), default=tuple(PHASES), help="after the sessions")
     parser.add_argument("--output", type=Path, help="the file of JSON lines; default: a new one in the cache folder")
     asked = parser.parse_args(arguments)
     sweep = [(rate, asked.sweep_seconds) for rate in asked.sweep]
