@@ -64,6 +64,7 @@ def apiserver(program: Path, folder: Path, ports: Ports) -> list[str]:
         f"--service-account-signing-key-file={key}",
         "--service-cluster-ip-range=10.96.0.0/16",
         "--enable-admission-plugins=NodeRestriction",
+        "--disable-admission-plugins=TaintNodesByCondition",  # nobody here would take its taint away
         "--endpoint-reconciler-type=none",
     ]
 
