@@ -6,6 +6,7 @@ newer ones, and an object that we know to be deleted never comes back by a late 
 """
 
 from collections import OrderedDict, defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import orjson
@@ -106,6 +107,10 @@ class Cache:
         """Return the objects of a kind in one namespace, in order of their names."""
         shelf = self._objects.get((resource.plural, namespace), {})
         return [_decode(shelf[name]) for name in sorted(shelf)]
+
+    def iterate(self, resource: Resource, namespace: str) -> Iterator[Manifest]:
+        """Yield the objects of a kind in one namespace as they are asked for, in no order, with no change meanwhile."""
+        return map(_decode, self._objects.get((resource.plural, namespace), {}).values())
 
     def names_in(self, resource: Resource, namespace: str) -> list[str]:
         """Return the names of the objects of a kind in one namespace."""

@@ -37,5 +37,5 @@ class NamespaceReconciler:
         return any(pod["metadata"]["namespace"] == namespace for pod in members)
 
     def _has_sessions(self, namespace: str) -> bool:
-        sessions = self._cache.in_namespace(SESSIONS, namespace)
+        sessions = self._cache.iterate(SESSIONS, namespace)  # each new Pod asks: the first one answers, as a rule
         return any(not session["metadata"].get("deletionTimestamp") for session in sessions)

@@ -3,16 +3,20 @@
 import base64
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+from unittest.mock import AsyncMock
 
+import orjson
 import pytest
 import yaml
 
 from managed_agents.contracts.errors import RetryableError
 from managed_agents.kube.access import KubeAccess
 from managed_agents.kube.resources import PODS, SESSIONS, Manifest
+from managed_agents.operator.apply import ClusterEffects
 from managed_agents.operator.cache import DELETED_UIDS_MAX, Cache
 from managed_agents.operator.keys import Key
+from managed_agents.operator.namespaces import NamespaceReconciler
 from managed_agents.operator.server_watch import ServerWatch
 from managed_agents.operator.summaries import Summaries
 
@@ -52,6 +56,22 @@ def test_cache_forgets_old_deletions() -> None:
         cache.remove(SESSIONS, "team-a", "x", f"uid-{number}")
     assert cache.put(SESSIONS, {"metadata": {"namespace": "team-a", "name": "x", "uid": "uid-0"}})
     assert not cache.put(SESSIONS, {"metadata": {"namespace": "team-a", "name": "x", "uid": "uid-1"}})
+
+
+async def test_a_new_pod_costs_no_look_at_every_session_of_its_namespace(monkeypatch: pytest.MonkeyPatch) -> None:
+    cache, decoded = Cache(), list[str]()
+    for number in range(500):
+        cache.put(SESSIONS, {"metadata": {"namespace": "team-a", "name": f"s-{number}", "uid": f"uid-{number}"}})
+    loads = orjson.loads
+
+    def counted(data: bytes) -> Any:
+        decoded.append("one")
+        return loads(data)
+
+    monkeypatch.setattr("managed_agents.operator.cache.orjson.loads", counted)
+    await NamespaceReconciler(cache, cast("ClusterEffects", AsyncMock())).reconcile("team-a")
+
+    assert len(decoded) == 1
 
 
 def summary(revision: int, session_id: str = "sesn_1", **changes: Any) -> dict[str, Any]:
