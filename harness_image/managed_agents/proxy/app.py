@@ -28,6 +28,8 @@ from managed_agents.proxy.mcp_credentials import parse_credentials
 from managed_agents.proxy.mcp_dialling import client_for
 from managed_agents.proxy.mcp_listener import McpListener
 from managed_agents.proxy.model_listener import ModelListener
+from managed_agents.proxy.oauth.probes import Probes
+from managed_agents.proxy.oauth.probing import McpProbe
 from managed_agents.proxy.oauth.server_grants import HttpServerGrants
 from managed_agents.proxy.oauth.token_endpoint import HttpTokenEndpoint
 from managed_agents.proxy.packages import Packages
@@ -72,12 +74,12 @@ async def running(settings: Settings) -> AsyncIterator[Ports]:
         uploads, outputs = Uploads(transfers), Outputs(transfers, finder)
         for files in (uploads, outputs):
             stack.push_async_callback(files.close)
-        mcp = await _mcp(stack, settings, client, server)
+        mcp, probes = await _mcp(stack, settings, client, server)
         vault = SessionCredentials(WatchedFile(settings.credentials_file, parse_environment_credentials))
         repositories = await stack.enter_async_context(repositories_of(settings, Resolver().resolve))
         pool = _egress(settings, client, server, vault, repositories)
-        configured = _configured(uploads, outputs, finder, mcp, vault, repositories)
-        wake = WakeRelay(client, configured, _ended(outputs, finder), outputs)
+        configured = _configured(uploads, outputs, finder, mcp, probes, vault, repositories)
+        wake = WakeRelay(client, configured, _ended(outputs, finder), turns=outputs, probed=probes.asked)
         stack.push_async_callback(pool.close)
         in_use = _all(pool.ensure, uploads.in_use, outputs.in_use)
         hand = SandboxHand(
@@ -106,12 +108,14 @@ def _configured(
     outputs: Outputs,
     finder: SandboxFinder,
     mcp: McpListener,
+    probes: Probes,
     vault: SessionCredentials,
     repositories: Repositories,
 ) -> Configured:
     def configured(config: Mapping[str, object], epoch: int | None) -> None:
         uploads.configure(config)
         mcp.configure(config)
+        probes.configure(config)
         vault.configure(config)
         repositories.configure(config)
         if epoch is not None:
@@ -151,13 +155,15 @@ def _egress(
 
 async def _mcp(
     stack: AsyncExitStack, settings: Settings, server_client: ClientSession, server: ServerAccess
-) -> McpListener:
+) -> tuple[McpListener, Probes]:
     client = await stack.enter_async_context(client_for(settings.egress, Resolver().resolve))
     file = WatchedFile(settings.credentials_file, parse_credentials)
     endpoint, grants = HttpTokenEndpoint(client, settings.egress), HttpServerGrants(server_client, server)
     bearers = Bearers(file, endpoint, grants, SystemClock())
     stack.push_async_callback(bearers.close)
-    return McpListener(client, settings.egress, bearers)
+    probes = Probes(McpProbe(client, settings.egress, bearers.renewals), bearers, grants)
+    stack.push_async_callback(probes.close)
+    return McpListener(client, settings.egress, bearers), probes
 
 
 def _client() -> ClientSession:

@@ -44,7 +44,7 @@ class Bearers:
     ) -> None:
         self._file = file
         self._clock = clock
-        self._renewals = Renewals(endpoint, server, self._newest, clock)
+        self.renewals = Renewals(endpoint, server, self._newest, clock)
         self._session = ""
         self._has_vaults = False
         self._awaited_until = 0.0
@@ -55,7 +55,7 @@ class Bearers:
         if session != self._session:
             self._awaited_until = self._clock.monotonic() + ARRIVAL_SECONDS
         self._session, self._has_vaults = session, bool(config.get("vault_ids"))
-        self._renewals.configure(session, networking)
+        self.renewals.configure(session, networking)
 
     async def bearer_for(self, server_url: str) -> str | None:
         """Return the token of the first credential whose URL equals the server's.
@@ -68,7 +68,7 @@ class Bearers:
             raise RefusedError(401, "mcp_authentication", text)
         if found is None or found.oauth is None:
             return None if found is None else found.bearer
-        return await self._renewals.before_use(found.oauth)
+        return await self.renewals.before_use(found.oauth)
 
     async def after_refusal(self, server_url: str, refused: str | None, *, is_scope: bool) -> str:
         """Return another token. Raises: RenewalError, RefusedError as `bearer_for`."""
@@ -78,14 +78,23 @@ class Bearers:
             hint = "; those of its vaults have not come, their Vaults' conditions say why" if late else ""
             raise RenewalError(f"the session has no credential that it accepts{hint}")
         if found.oauth is not None and refused is not None:
-            return await self._renewals.after_refusal(found.oauth, refused, is_scope=is_scope)
+            return await self.renewals.after_refusal(found.oauth, refused, is_scope=is_scope)
         if found.bearer != refused:
             return found.bearer
         raise RenewalError(f"it does not accept credential {found.id}")
 
+    def oauth_of(self, credential_id: str) -> McpCredential | None:
+        """Return an OAuth credential of this session as the file has it now, null where it has none of this id."""
+        try:
+            found = self._read()
+        except RefusedError:
+            return None
+        is_ours = found.session_id == self._session
+        return next((one for one in found.credentials if is_ours and one.oauth and one.id == credential_id), None)
+
     async def close(self) -> None:
         """End what runs beside the calls."""
-        await self._renewals.close()
+        await self.renewals.close()
 
     async def _arrived(self) -> CredentialFile:
         while True:

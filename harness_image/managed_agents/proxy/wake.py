@@ -30,6 +30,9 @@ _KINDS = {401: "unauthenticated", 403: "not_registered", 404: "not_found"}
 _WITH_CONFIG = (b'{"type":"lease"', b'{"type":"session"')
 """How the server's frames with a config begin (docs/internal-api.md, "Wake")."""
 
+_PROBE = b'{"type":"probe"'
+"""How a frame begins that is for the proxy itself; the harness never sees it."""
+
 _LAST = (b'{"type":"released"', b'{"type":"fenced"')
 """How its last frames begin, where they may name a sandbox to look into once more."""
 
@@ -37,6 +40,8 @@ Configured = Callable[[Mapping[str, object], int | None], None]
 """Told a config, with the epoch of the lease that it came with."""
 Ended = Callable[[str], None]
 """Told the name of a sandbox that the session has lost with its harness."""
+Probed = Callable[[str, str], None]
+"""Told the word of a probe that the server asks for, and the id of the credential to probe."""
 Socket = web.WebSocketResponse[bool] | ClientWebSocketResponse[bool]
 
 
@@ -44,7 +49,13 @@ class WakeRelay:
     """The open wake sockets of this Pod: at most one in earnest, two while a new worker replaces an old one."""
 
     def __init__(
-        self, client: ClientSession, configured: Configured, ended: Ended = lambda _: None, turns: Turns | None = None
+        self,
+        client: ClientSession,
+        configured: Configured,
+        ended: Ended = lambda _: None,
+        *,
+        turns: Turns | None = None,
+        probed: Probed = lambda _probe, _credential: None,
     ) -> None:
         """`configured` is told each config that passes to the harness, `ended` what a last frame says of a sandbox.
 
@@ -54,6 +65,7 @@ class WakeRelay:
         self._turns = turns
         self._configured = configured
         self._ended = ended
+        self._probed = probed
         self._open: set[web.WebSocketResponse[bool]] = set()
         self._left = asyncio.Event()
         self._left.set()
@@ -78,11 +90,15 @@ class WakeRelay:
             try:
                 appends = Appends(self._turns)
 
-                def heard(frame: bytes) -> None:
+                def heard(frame: bytes) -> bool:
                     appends.answered(frame)
-                    self._heard(frame)
+                    return self._heard(frame)
 
-                await _pass_frames(downstream, upstream, heard=heard, said=appends.asked)
+                def said(frame: bytes) -> bool:
+                    appends.asked(frame)
+                    return True
+
+                await _pass_frames(downstream, upstream, heard=heard, said=said)
             finally:
                 self._open.discard(downstream)
                 if not self._open:
@@ -100,8 +116,11 @@ class WakeRelay:
         closing = [socket.close(code=WSCloseCode.GOING_AWAY) for socket in self._open]
         await asyncio.gather(*closing, return_exceptions=True)
 
-    def _heard(self, frame: bytes) -> None:
-        """Look into the frames that carry a config or end a lease, and into no other: this is the message path."""
+    def _heard(self, frame: bytes) -> bool:
+        """Look into the frames that carry a config, end a lease or are for the proxy; tell whether one passes on.
+
+        Into no other: this is the message path.
+        """
         if frame.startswith(_WITH_CONFIG):
             with suppress(orjson.JSONDecodeError):  # not ours to judge: the harness gets it as it is
                 document = orjson.loads(frame)
@@ -113,6 +132,12 @@ class WakeRelay:
                 sandbox = orjson.loads(frame).get("sandbox")
                 if isinstance(sandbox, str):
                     self._ended(sandbox)
+        elif frame.startswith(_PROBE):
+            with suppress(orjson.JSONDecodeError):
+                document = orjson.loads(frame)
+                self._probed(str(document.get("probe")), str(document.get("credential_id")))
+            return False
+        return True
 
     async def _dial(self, url: URL, headers: Mapping[str, str]) -> ClientWebSocketResponse[bool]:
         try:
@@ -139,8 +164,8 @@ async def _pass_frames(
     downstream: web.WebSocketResponse[bool],
     upstream: ClientWebSocketResponse[bool],
     *,
-    heard: Callable[[bytes], None],
-    said: Callable[[bytes], None],
+    heard: Callable[[bytes], bool],
+    said: Callable[[bytes], bool],
 ) -> None:
     """Copy both ways until one side ends, then end the other with the same code."""
     down = asyncio.create_task(_copy(upstream, downstream, heard))
@@ -157,13 +182,16 @@ async def _pass_frames(
         await upstream.close(code=passable(downstream.close_code))
 
 
-async def _copy(source: Socket, target: Socket, heard: Callable[[bytes], None]) -> None:
-    """Pass text and binary frames on; a slow target holds the source back. Ends when either is closed."""
+async def _copy(source: Socket, target: Socket, heard: Callable[[bytes], bool]) -> None:
+    """Pass binary frames on, and text that `heard` lets pass; a slow target holds the source back.
+
+    Ends when either is closed.
+    """
     async for message in source:
         try:
             if message.type is WSMsgType.TEXT:
-                heard(message.data)
-                await target.send_frame(message.data, WSMsgType.TEXT)
+                if heard(message.data):
+                    await target.send_frame(message.data, WSMsgType.TEXT)
             elif message.type is WSMsgType.BINARY:
                 await target.send_bytes(message.data)
         except ConnectionError:

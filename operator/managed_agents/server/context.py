@@ -10,6 +10,7 @@ from managed_agents.filestore.store import FileStore
 from managed_agents.server.metrics import Metrics
 from managed_agents.server.services.authenticator import Authenticator
 from managed_agents.server.services.callers import Callers
+from managed_agents.server.services.credential_probes import CredentialProbes
 from managed_agents.server.services.feed import ChangeFeed
 from managed_agents.server.services.intents import Intents
 from managed_agents.server.services.key_memory import KeyMemory
@@ -54,6 +55,7 @@ class Context:
     metrics: Metrics
     objects: Objects
     refresh_turns: RefreshTurns
+    probes: CredentialProbes
 
 
 CONTEXT = web.AppKey("context", Context)

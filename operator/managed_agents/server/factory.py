@@ -28,6 +28,7 @@ from managed_agents.server.services.api_keys import ApiKeys
 from managed_agents.server.services.authenticator import Authenticator, Reviewer
 from managed_agents.server.services.callers import Callers
 from managed_agents.server.services.collection import API_MANAGER
+from managed_agents.server.services.credential_probes import CredentialProbes
 from managed_agents.server.services.feed import ChangeFeed
 from managed_agents.server.services.intents import Intents
 from managed_agents.server.services.key_memory import KeyMemory
@@ -174,6 +175,7 @@ def build_context(
         metrics=metrics,
         objects=objects,
         refresh_turns=RefreshTurns(clock=clock),
+        probes=CredentialProbes(leases, clock),
     )
 
 

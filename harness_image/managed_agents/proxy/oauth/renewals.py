@@ -122,6 +122,20 @@ class Renewals:
         said = failure.message if failure is not None else "it changed meanwhile"
         raise RenewalError(f"the access token of {shown} cannot be renewed: {said}")
 
+    def held(self, credential: OauthCredential) -> str:
+        """Return the newest access token as it is."""
+        return self._grant_of(credential).access_token
+
+    async def for_probe(self, credential: OauthCredential, refused: str) -> Grant | NotRenewed | None:
+        """Renew a token that was refused, or return the one that came meanwhile; null where there is no refresh.
+
+        Somebody asks for this one, so the pause after a failure does not hold it back.
+        """
+        grant = self._grant_of(credential)
+        if grant.access_token != refused:
+            return grant
+        return None if credential.terms is None else await self._renewed(credential, credential.terms)
+
     def _grant_of(self, credential: OauthCredential) -> Grant:
         """Return the newest grant: the one held here, unless the file shows one that this process has not seen."""
         kept = self._kept.get(credential.id)

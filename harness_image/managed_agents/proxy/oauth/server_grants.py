@@ -1,7 +1,7 @@
 """The proxy's calls to the server about grants (docs/internal-api.md): turns, new ones, what went wrong."""
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 import orjson
 from aiohttp import ClientSession, ClientTimeout
@@ -68,7 +68,11 @@ class HttpServerGrants:
         """Report a problem."""
         await self._call("PUT", f"{_path(session, credential)}/problem", problem, _WRITE)
 
-    async def _call(self, method: str, path: str, body: Mapping[str, str | None], timeout: ClientTimeout) -> object:
+    async def report_probe(self, session: str, credential: str, finding: Mapping[str, Any]) -> None:
+        """Say what a probe has found that the server asked for. Raises: as `take_turn`."""
+        await self._call("PUT", f"{_path(session, credential)}/probe", finding, _WRITE)
+
+    async def _call(self, method: str, path: str, body: Mapping[str, Any], timeout: ClientTimeout) -> object:
         try:
             return await json_call(
                 self._client,

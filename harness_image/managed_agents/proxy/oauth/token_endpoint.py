@@ -59,4 +59,4 @@ class HttpTokenEndpoint:
             return NotRenewed(message=f"{url.host} does not answer: {reason_of(problem)}", is_final=False)
         if len(content) > ANSWER_BYTES_MAX:
             return NotRenewed(message=f"{url.host} answered with more than a token", is_final=False)
-        return answer_from(answer.status, content, str(url.host))
+        return answer_from(answer.status, content, str(url.host), answer.headers.get("Content-Type", ""))

@@ -10,6 +10,7 @@ from urllib.parse import quote, urlencode
 
 import orjson
 
+from managed_agents.proxy.oauth.captured import HttpAnswer, known_type
 from managed_agents.proxy.oauth.grants import RefreshTerms
 
 ANSWER_BYTES_MAX = 64 * 1024
@@ -38,6 +39,8 @@ class NotRenewed:
 
     message: str
     is_final: bool
+    answer: HttpAnswer | None = None
+    """What is shown of it where one came: of the body the error's code."""
 
 
 def request_for(terms: RefreshTerms, refresh_token: str) -> tuple[dict[str, str], bytes]:
@@ -55,28 +58,46 @@ def request_for(terms: RefreshTerms, refresh_token: str) -> tuple[dict[str, str]
     return headers, urlencode(form).encode()
 
 
-def answer_from(status: int, body: bytes, host: str) -> Renewed | NotRenewed:
+def answer_from(status: int, body: bytes, host: str, content_type: str = "") -> Renewed | NotRenewed:
     """Say what an answer means. Some servers refuse with status 200 and an `error`."""
+    answer = _shown(status, body, content_type)
     if status >= 500 or status in (408, 425, 429) or 300 <= status < 400:
         text = f"{host} answered with status {status}"
         text += "; no redirect is followed" if 300 <= status < 400 else ""
-        return NotRenewed(message=text, is_final=False)
+        return NotRenewed(message=text, is_final=False, answer=answer)
     document = _document(body)
     code = document.get("error")
     if status != 200 or code is not None:
-        shown = code if isinstance(code, str) and _CODE.fullmatch(code) else f"status {status}"
-        return NotRenewed(message=f"{host} refused with {shown}", is_final=True)
+        shown = _code_of(document) or f"status {status}"
+        return NotRenewed(message=f"{host} refused with {shown}", is_final=True, answer=answer)
     token, kind = document.get("access_token"), document.get("token_type")
     if not _is_secret(token) or not _HEADER_TEXT.fullmatch(str(token)):
-        return NotRenewed(message=f"{host} answered without an access token that a header can carry", is_final=False)
+        text = f"{host} answered without an access token that a header can carry"
+        return NotRenewed(message=text, is_final=False, answer=answer)
     if isinstance(kind, str) and kind.lower() != "bearer":
-        return NotRenewed(message=f"{host} gave a token of another type than bearer", is_final=True)
+        text = f"{host} gave a token of another type than bearer"
+        return NotRenewed(message=text, is_final=True, answer=answer)
     fresh = document.get("refresh_token")
     return Renewed(
         access_token=str(token),
         refresh_token=str(fresh) if _is_secret(fresh) else None,
         expires_in=_seconds(document.get("expires_in")),
     )
+
+
+def _shown(status: int, body: bytes, content_type: str) -> HttpAnswer:
+    """Show the error's code and nothing else: what stands around it may be a token."""
+    code = _code_of(_document(body))
+    shown = "" if code is None else orjson.dumps({"error": code}).decode()
+    kind = known_type(content_type)
+    return HttpAnswer(
+        status_code=status, content_type=kind, body=shown, body_truncated=shown.encode() != body.replace(b" ", b"")
+    )
+
+
+def _code_of(document: dict[str, object]) -> str | None:
+    code = document.get("error")
+    return code if isinstance(code, str) and _CODE.fullmatch(code) else None
 
 
 def _document(body: bytes) -> dict[str, object]:

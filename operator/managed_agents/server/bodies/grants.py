@@ -26,6 +26,38 @@ class GrantRenewed(Body):
     expires_at: ExpiresAt | None = None
 
 
+class HttpResponse(Body):
+    """What is shown of an answer of an MCP server or a token endpoint; the proxy has taken every secret out of it."""
+
+    status_code: Annotated[int, Field(ge=100, le=599)]
+    content_type: Annotated[str, Field(max_length=100)]
+    body: Annotated[str, Field(max_length=4096)]
+    body_truncated: bool
+
+
+class ProbeStep(Body):
+    """The step of a probe that failed."""
+
+    method: Literal["initialize", "tools/list"]
+    http_response: HttpResponse | None = None
+
+
+class ProbeRefresh(Body):
+    """What the refresh came to that a probe tried."""
+
+    status: Literal["succeeded", "failed", "connect_error", "no_refresh_token"]
+    http_response: HttpResponse | None = None
+
+
+class GrantProbe(Body):
+    """What a proxy has found of a credential; `probe` is the word of the question."""
+
+    probe: Annotated[str, Field(min_length=1, max_length=64)]
+    status: Literal["valid", "invalid", "unknown"]
+    mcp_probe: ProbeStep | None = None
+    refresh: ProbeRefresh | None = None
+
+
 class GrantProblem(Body):
     """Why a grant of this version cannot be renewed; null: it can, again."""
 

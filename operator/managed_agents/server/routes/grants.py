@@ -5,7 +5,7 @@ from typing import Any
 
 from aiohttp import web
 
-from managed_agents.server.bodies.grants import GrantProblem, GrantRenewed, GrantTurn
+from managed_agents.server.bodies.grants import GrantProbe, GrantProblem, GrantRenewed, GrantTurn
 from managed_agents.server.context import context_of
 from managed_agents.server.middleware import json_response
 from managed_agents.server.routes import access, bodies
@@ -20,6 +20,7 @@ def add_routes(app: web.Application) -> None:
     app.router.add_post(f"{_GRANT}/turn", take_turn)
     app.router.add_put(f"{_GRANT}/grant", store_grant)
     app.router.add_put(f"{_GRANT}/problem", report_problem)
+    app.router.add_put(f"{_GRANT}/probe", report_probe)
 
 
 async def take_turn(request: web.Request) -> web.Response:
@@ -42,6 +43,14 @@ async def report_problem(request: web.Request) -> web.Response:
     config = await _config(request)
     problem = checked(GrantProblem, await bodies.json_object(request))
     await _grants(request).report(config, _id(request), problem)
+    return json_response({})
+
+
+async def report_probe(request: web.Request) -> web.Response:
+    """Take in what a probe has found that was asked for."""
+    session_id = await access.harness(request)
+    found = checked(GrantProbe, await bodies.json_object(request)).model_dump()
+    context_of(request).probes.answered(session_id, _id(request), found.pop("probe"), found)
     return json_response({})
 
 

@@ -55,8 +55,9 @@ async def archive_credential(request: web.Request) -> web.Response:
 
 
 async def validate_credential(request: web.Request) -> web.Response:
-    """Say whether an OAuth credential works, as far as sessions have found."""
-    return json_response(_credentials(request).validate(await vault_of(request, "get"), _id(request)))
+    """Say whether an OAuth credential works: a session that has it tries it, where one lives."""
+    vault, credentials = await vault_of(request, "get"), _credentials(request)
+    return json_response(await credentials.validate(vault, _id(request), context_of(request).probes))
 
 
 def _credentials(request: web.Request) -> VaultCredentials:
@@ -128,7 +129,7 @@ ROUTES = (
         path="/v1/vaults/{vault_id}/credentials/{credential_id}/mcp_oauth_validate",
         handler=validate_credential,
         family="vaults",
-        summary="Say whether an OAuth credential works, as far as sessions have found; nothing is probed.",
+        summary="Say whether an OAuth credential works, tried by a session that has it where one lives.",
         answers="vault_credential_validation",
         permit=partial(vault_of, verb="get"),
     ),

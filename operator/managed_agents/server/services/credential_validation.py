@@ -1,8 +1,8 @@
 """Whether an OAuth credential works, as far as the server can know: what proxies of sessions found last. Pure.
 
-The server can neither read a grant nor reach an MCP server, so it probes nothing: `valid` is a grant that was renewed
-and whose token has not ended, `invalid` one that its token endpoint refused or that has ended for good, all else
-`unknown`.
+The server can neither read a grant nor reach an MCP server. Where a session lives that has the credential, its proxy
+tries it (`credential_probes.py`). Where none does, `valid` is a grant that was renewed and whose token has not ended,
+`invalid` one that its token endpoint refused or that has ended for good, all else `unknown`.
 """
 
 from collections.abc import Mapping
@@ -37,6 +37,16 @@ def validation_of(vault: Manifest, credential_id: str, now: datetime) -> Json:
         "refresh": None if refresh is None else {"status": refresh, "http_response": None},
         "validated_at": at,
     }
+
+
+def unsettled_seconds(vault: Manifest, credential_id: str, now: datetime, settle_seconds: float) -> float:
+    """Return how long a credential's last change by the API may be on its way still; 0 where it has arrived."""
+    times = times_of(vault).get(entry_of(vault, credential_id)["name"], {})
+    try:
+        since = (now - parse_rfc3339(times["updated"])).total_seconds()
+    except (KeyError, TypeError, ValueError):  # made by YAML, or somebody edited it
+        return 0.0
+    return settle_seconds - since if 0 <= since < settle_seconds else 0.0
 
 
 def _finding(vault: Manifest, entry: Mapping[str, Any], now: datetime) -> tuple[str, str | None, str]:

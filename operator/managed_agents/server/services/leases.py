@@ -38,12 +38,14 @@ class Lease:
         self._outbox: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._early: list[LoggedEvent] = []
         self._early_config: Config | None = None
+        self._vaults: tuple[str, frozenset[str]] = ("", frozenset())
 
     def grant(self, epoch: int, head: int, config: Config) -> None:
         """Send the lease, then what arrived after its head while it was being granted."""
         self.epoch, self._head = epoch, head
         config = self._early_config or config  # which may have been read before the change that came meanwhile
         frame = {"type": "lease", "session": config, "epoch": epoch, "head": head, "appends": True}
+        self._note(config)
         self._send(orjson.dumps(frame))
         early, self._early = self._early, []
         for event in early:
@@ -61,11 +63,20 @@ class Lease:
         if self.epoch == 0:
             self._early_config = config
         else:
+            self._note(config)
             self._send(orjson.dumps({"type": "session", "session": config}))
 
     def answer(self, call: int, status: int, body: dict[str, Any]) -> None:
         """Send the answer to an append that came over the connection."""
         self._send(orjson.dumps({"type": "answer", "call": call, "status": status, "body": body}))
+
+    def has_vault(self, namespace: str, vault_id: str) -> bool:
+        """Tell whether the session is of this namespace and names this vault."""
+        return self._vaults[0] == namespace and vault_id in self._vaults[1] and not self.ended.is_set()
+
+    def probe(self, probe: str, credential_id: str) -> None:
+        """Ask the session's proxy to try a credential (`credential_probes.py`)."""
+        self._send(orjson.dumps({"type": "probe", "probe": probe, "credential_id": credential_id}))
 
     def end(self, how: End, sandbox_name: str | None = None) -> None:
         """Send the last frame, if there is one for this end, and stop. It names a sandbox to look into once more."""
@@ -81,6 +92,9 @@ class Lease:
         """Yield the frames to send, until the lease has ended."""
         while (frame := await self._outbox.get()) is not None:
             yield frame
+
+    def _note(self, config: Config) -> None:
+        self._vaults = str(config["namespace"]), frozenset(config.get("vault_ids") or ())
 
     def _send(self, frame: bytes) -> None:
         if self.ended.is_set():
@@ -110,6 +124,10 @@ class Leases:
         """Return the UID of the Pod that holds a session's lease."""
         lease = self._held.get(session_id)
         return None if lease is None or lease.epoch == 0 else lease.pod_uid
+
+    def of_vault(self, namespace: str, vault_id: str) -> list[Lease]:
+        """Return the living leases of sessions that name a vault."""
+        return [lease for lease in self._held.values() if lease.has_vault(namespace, vault_id)]
 
     def needs_pod(self, session: Session) -> bool:
         """Tell whether the operator shall see to a Pod: the session is wanted, and no warm harness took it."""

@@ -1,5 +1,6 @@
 """Credentials of Vaults: what they are for stands in the Vault, their secrets go into a Secret and are never read."""
 
+import asyncio
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,7 +14,8 @@ from managed_agents.kube.resources import Manifest
 from managed_agents.server.bodies.vaults import CredentialCreate, CredentialUpdate
 from managed_agents.server.services.agents import updated_at
 from managed_agents.server.services.collection import API_MANAGER, name_for
-from managed_agents.server.services.credential_validation import validation_of
+from managed_agents.server.services.credential_probes import CredentialProbes
+from managed_agents.server.services.credential_validation import unsettled_seconds, validation_of
 from managed_agents.server.services.objects import Objects
 from managed_agents.server.services.ownership import require_unowned
 from managed_agents.server.services.paging import Window, page_of
@@ -82,9 +84,17 @@ class VaultCredentials:
         """Return a credential without its secrets. Raises: NotFoundError."""
         return view(vault, entry_of(vault, credential_id))
 
-    def validate(self, vault: Manifest, credential_id: str) -> Json:
-        """Say whether an OAuth credential works, as far as that is known. Raises: NotFoundError, RejectedError."""
-        return validation_of(vault, credential_id, self.clock.now())
+    async def validate(self, vault: Manifest, credential_id: str, probes: CredentialProbes) -> Json:
+        """Say whether an OAuth credential works. Raises: NotFoundError, RejectedError.
+
+        A living session that has it tries it; where none lives, or none answers, the last that was found counts.
+        """
+        known = validation_of(vault, credential_id, self.clock.now())
+        settling = unsettled_seconds(vault, credential_id, self.clock.now(), probes.settle_seconds)
+        if settling:  # a proxy would try what it has, which may be the one before
+            await asyncio.sleep(settling)
+        found = await probes.probe(vault["metadata"]["namespace"], known["vault_id"], credential_id)
+        return known if found is None else {**known, **found, "validated_at": rfc3339(self.clock.now())}
 
     async def update(self, vault: Manifest, credential_id: str, body: CredentialUpdate) -> Json:
         """Change a credential; a new secret takes the old one's place. Raises: RejectedError, NotFoundError."""
