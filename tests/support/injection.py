@@ -185,7 +185,8 @@ def keep(folder: Path, *entries: Any) -> None:
 
 
 def session_credentials(folder: Path) -> SessionCredentials:
-    return SessionCredentials(WatchedFile(folder / "credentials.json", parse_environment_credentials))
+    file = WatchedFile(folder / "credentials.json", parse_environment_credentials)
+    return SessionCredentials(file, EgressRules())
 
 
 async def world_in(sandbox: Sandbox, folder: Path, *entries: Any, networking: Networking | None = None) -> World:

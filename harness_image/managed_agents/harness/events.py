@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from managed_agents.contracts.causes import Cause
+from managed_agents.contracts.causes import CREDENTIAL_HOST, Cause
 from managed_agents.contracts.events import types
 from managed_agents.harness.history.compaction import context_tokens
 from managed_agents.harness.history.conversation import Context
@@ -13,7 +13,7 @@ from managed_agents.harness.history.state import Ending, State, ToolUse
 from managed_agents.harness.mcp.servers import McpFailure
 from managed_agents.harness.reply import Call, Part, Reply, Text, Thinking
 from managed_agents.harness.session import Session
-from managed_agents.harness.tools.hand import ToolResult
+from managed_agents.harness.tools.hand import ToolResult, UnreachableCredential
 
 NewEvent = dict[str, Any]
 """An event before it is logged: `id`, `type`, fields, and `internal` where the fold needs more than the API shows."""
@@ -81,6 +81,22 @@ class EventWriter:
     def repository_missing(self, cause: Cause, url: str, message: str) -> NewEvent:
         """Say that a repository is not in the sandbox; the turn goes on without it."""
         error = {"type": cause.error_type, "message": message, "repository_url": url, "retry_status": _RETRYING}
+        return self.event(types.SESSION_ERROR, {"reason": cause.reason, "aside": True}, error=error)
+
+    def credential_unreachable(self, found: UnreachableCredential) -> NewEvent:
+        """Say that a credential is of no use in this Environment; the turn goes on, with the placeholder."""
+        cause, hosts = CREDENTIAL_HOST, ", ".join(found.hosts)
+        text = (
+            f"credential {found.credential_id} is for {hosts}, which the session's environment does not allow; add it "
+            "to networking.allowed_hosts of the environment and start a new session"
+        )
+        error = {
+            "type": cause.error_type,
+            "message": text,
+            "credential_id": found.credential_id,
+            "vault_id": found.vault_id,
+            "retry_status": _RETRYING,
+        }
         return self.event(types.SESSION_ERROR, {"reason": cause.reason, "aside": True}, error=error)
 
     def server_missing(self, failure: McpFailure) -> NewEvent:

@@ -75,7 +75,9 @@ async def running(settings: Settings) -> AsyncIterator[Ports]:
         for files in (uploads, outputs):
             stack.push_async_callback(files.close)
         mcp, probes = await _mcp(stack, settings, client, server)
-        vault = SessionCredentials(WatchedFile(settings.credentials_file, parse_environment_credentials))
+        vault = SessionCredentials(
+            WatchedFile(settings.credentials_file, parse_environment_credentials), settings.egress
+        )
         repositories = await stack.enter_async_context(repositories_of(settings, Resolver().resolve))
         pool = _egress(settings, client, server, vault, repositories)
         configured = _configured(uploads, outputs, finder, mcp, probes, vault, repositories)
@@ -83,7 +85,13 @@ async def running(settings: Settings) -> AsyncIterator[Ports]:
         stack.push_async_callback(pool.close)
         in_use = _all(pool.ensure, uploads.in_use, outputs.in_use)
         hand = SandboxHand(
-            claims, supervisor, settings.pacing, SystemClock(), in_use=in_use, environment_of=vault.environment_of
+            claims,
+            supervisor,
+            settings.pacing,
+            SystemClock(),
+            in_use=in_use,
+            environment_of=vault.environment_of,
+            unreachable_of=vault.unreachable,
         )
         model = ModelListener(client, WatchedFile(settings.providers_file, parse_providers))
         sessions = SessionListener(client, server, wake, outputs)
@@ -116,7 +124,7 @@ def _configured(
         uploads.configure(config)
         mcp.configure(config)
         probes.configure(config)
-        vault.configure(config)
+        vault.configure(config, is_lease=epoch is not None)
         repositories.configure(config)
         if epoch is not None:
             finder.leased(str(config.get("id")), epoch)

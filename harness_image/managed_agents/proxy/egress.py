@@ -97,7 +97,7 @@ class Egress:
             destination = await self._inner[target.host]()
             seen["reason"] = "inner"
         else:
-            await self._check(target, networking_of, seen)
+            await self._check(target, networking_of, credentials, seen)
             grants = grants if credentials is None else credentials.grants_at(target.host)
             if grants.is_named and not request.is_tunnel:
                 text = f"{target.host} has a credential, which goes over TLS only; use https://{target.host}"
@@ -113,12 +113,20 @@ class Egress:
         finally:
             await closed(destination[1])
 
-    async def _check(self, target: Target, networking_of: NetworkingOf, seen: dict[str, object]) -> None:
+    async def _check(
+        self,
+        target: Target,
+        networking_of: NetworkingOf,
+        credentials: SandboxCredentials | None,
+        seen: dict[str, object],
+    ) -> None:
         try:
             decision = decide(target, await networking_of(), self._rules)
         except UndecidedError as problem:
             raise EgressRefusedError(status=503, reason="undecided", message=str(problem)) from None
         if not decision.is_allowed:
+            if credentials is not None:
+                credentials.refused(target.host)
             raise EgressRefusedError(status=403, reason=decision.reason, message=decision.message)
         seen["reason"] = decision.reason
 

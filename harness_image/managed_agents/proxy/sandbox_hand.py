@@ -5,7 +5,8 @@ call is sent again, which is safe because the supervisor's journal joins or repe
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import TypeVar
 from urllib.parse import quote
 
@@ -20,6 +21,7 @@ from managed_agents.proxy.bindings import (
 )
 from managed_agents.proxy.errors import RefusedError
 from managed_agents.proxy.forward import UnreachableError
+from managed_agents.proxy.injection.reach import Unreachable
 from managed_agents.proxy.sandbox_ends import Claims, Gone, Supervisor
 from managed_agents.proxy.settings import Pacing
 
@@ -30,6 +32,10 @@ _FOREIGN = frozenset({"authentication_error", "permission_error", "not_bound", "
 
 EnvironmentOf = Callable[[Binding], Awaitable[Mapping[str, object] | None]]
 """What a sandbox's tools get in their environment, as `/bind` takes it; null where that is not known now."""
+
+
+UnreachableOf = Callable[[Binding], Sequence[Unreachable]]
+"""Which credentials of a sandbox are for hosts that it cannot reach, each once a lease."""
 
 
 async def _no_environment(_: Binding) -> Mapping[str, object] | None:
@@ -48,6 +54,7 @@ class SandboxHand:
         *,
         in_use: Callable[[Binding], None] = lambda _: None,
         environment_of: EnvironmentOf = _no_environment,
+        unreachable_of: UnreachableOf = lambda _: (),
     ) -> None:
         """`in_use` is told each binding that is provisioned or executed under, before the call is made.
 
@@ -55,6 +62,7 @@ class SandboxHand:
         """
         self._in_use = in_use
         self._environment_of = environment_of
+        self._unreachable_of = unreachable_of
         self._environment: Mapping[str, object] | None = None
         self._claims = claims
         self._supervisor = supervisor
@@ -95,7 +103,9 @@ class SandboxHand:
         """Run a tool, or join or repeat the call of that id, and return its result. Raises: RefusedError."""
         if (binding := self._binding) is not None and self._ended is None:
             await self._tell(binding, await self._environment_of(binding))
-        return await self._call(result_from, "POST", "/execute", body)
+        result = await self._call(result_from, "POST", "/execute", body)
+        unreachable = self._unreachable_of(binding) if binding is not None else ()
+        return {**result, "unreachable": [asdict(one) for one in unreachable]} if unreachable else result
 
     async def lookup(self, tool_use_id: str) -> dict[str, object]:
         """Return what the journal says of a call. Raises: RefusedError, 404 for one that never was accepted."""

@@ -19,6 +19,7 @@ ErrorType = Literal[
     "compaction_limit_reached_error",
     "mcp_connection_failed_error",
     "mcp_authentication_failed_error",
+    "credential_host_unreachable_error",
     "repository_authentication_error",
     "repository_forbidden_error",
     "repository_not_found_error",
@@ -54,6 +55,9 @@ MCP_CONNECTION = Cause(error_type="mcp_connection_failed_error", reason="McpConn
 MCP_AUTHENTICATION = Cause(
     error_type="mcp_authentication_failed_error", reason="McpAuthenticationFailed", retryable=True
 )
+CREDENTIAL_HOST = Cause(
+    error_type="credential_host_unreachable_error", reason="CredentialHostUnreachable", retryable=False
+)
 REPOSITORY_AUTHENTICATION = Cause(
     error_type="repository_authentication_error", reason="RepositoryAuthenticationFailed", retryable=True
 )
@@ -75,6 +79,7 @@ ALL = (
     COMPACTION_LIMIT,
     MCP_CONNECTION,
     MCP_AUTHENTICATION,
+    CREDENTIAL_HOST,
     REPOSITORY_AUTHENTICATION,
     REPOSITORY_FORBIDDEN,
     REPOSITORY_NOT_FOUND,

@@ -8,6 +8,7 @@ import orjson
 import pytest
 from yarl import URL
 
+from managed_agents.contracts.egress import EgressRules
 from managed_agents.proxy.bindings import Binding
 from managed_agents.proxy.injection.credentials import parse_environment_credentials
 from managed_agents.proxy.injection.sandboxes import SessionCredentials
@@ -42,7 +43,8 @@ def file(tmp_path: Path) -> Path:
 
 
 def sessions(file: Path, seconds_max: float = 5.0) -> SessionCredentials:
-    return SessionCredentials(WatchedFile(file, parse_environment_credentials), seconds_max=seconds_max)
+    watched = WatchedFile(file, parse_environment_credentials)
+    return SessionCredentials(watched, EgressRules(), seconds_max=seconds_max)
 
 
 @requirement("injection")

@@ -8,6 +8,15 @@ TextBlocks = Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UnreachableCredential:
+    """An environment credential for hosts that the Environment does not allow."""
+
+    credential_id: str
+    vault_id: str
+    hosts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ToolResult:
     """What a call brought: content blocks of the Messages API, whether it failed, and how long it ran if known.
 
@@ -18,6 +27,8 @@ class ToolResult:
     is_error: bool = False
     run_seconds: float | None = None
     web_searches: int = 0
+    unreachable: Sequence[UnreachableCredential] = ()
+    """Credentials that were found to be for hosts that the sandbox cannot reach, each once a lease."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

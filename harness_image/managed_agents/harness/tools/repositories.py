@@ -22,6 +22,7 @@ from managed_agents.harness.tools.hand import (
     HandUnavailableError,
     HandUnreachableError,
     ToolResult,
+    UnreachableCredential,
 )
 from managed_agents.harness.tools.wrapped import WrappedHand
 
@@ -138,6 +139,18 @@ class RepositoryHand(WrappedHand):
         self._turn = turn
         self._monotonic = monotonic
         self._tried: dict[tuple[int, str], _Tried] = {}
+        self._unreachable: list[UnreachableCredential] = []
+
+    async def execute(self, call: Call) -> ToolResult:
+        """Run a call; see `Hand`."""
+        result = await super().execute(call)
+        self._unreachable += result.unreachable
+        return result
+
+    def unreachable(self) -> Sequence[UnreachableCredential]:
+        """Return the credentials that calls, clones included, have told of since the last look."""
+        found, self._unreachable = self._unreachable, []
+        return found
 
     async def provision(self) -> int:
         """Make the sandbox ready, with its repositories; see `Hand`."""
@@ -198,6 +211,7 @@ class RepositoryHand(WrappedHand):
             raise
         except HandUnreachableError as problem:
             return RepositoryFailure(cause=causes.REPOSITORY_CLONE, url=repository.url, message=problem.message)
+        self._unreachable += result.unreachable
         return _failure(repository, result)
 
 

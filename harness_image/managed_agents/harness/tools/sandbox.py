@@ -19,6 +19,7 @@ from managed_agents.harness.tools.hand import (
     NeverSeen,
     Running,
     ToolResult,
+    UnreachableCredential,
 )
 from managed_agents.harness.tools.hand_calls import HandCalls, run_seconds_of
 
@@ -125,7 +126,15 @@ class SandboxHand:
 
 def _result(answer: Mapping[str, Any]) -> ToolResult:
     return ToolResult(
-        content=answer["content"], is_error=bool(answer.get("is_error")), run_seconds=run_seconds_of(answer)
+        content=answer["content"],
+        is_error=bool(answer.get("is_error")),
+        run_seconds=run_seconds_of(answer),
+        unreachable=[
+            UnreachableCredential(
+                credential_id=str(one["credential_id"]), vault_id=str(one["vault_id"]), hosts=tuple(one["hosts"])
+            )
+            for one in answer.get("unreachable") or ()
+        ],
     )
 
 

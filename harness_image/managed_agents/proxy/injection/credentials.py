@@ -25,6 +25,7 @@ class EnvironmentCredential:
     hosts: frozenset[str] | None
     in_header: bool
     in_body: bool
+    vault_id: str = ""
 
     def goes_to(self, host: str) -> bool:
         """Tell whether the value may be sent to a host."""
@@ -71,6 +72,7 @@ def _credential_from(entry: Mapping[str, Any], path: str) -> EnvironmentCredenti
         hosts=_hosts_from(entry.get("networking"), f"{path}.networking"),
         in_header=location.get("header") is True,
         in_body=location.get("body") is True,
+        vault_id=str(entry.get("vault_id") or ""),
     )
 
 
