@@ -143,6 +143,34 @@ const checks: [string, () => Promise<void>][] = [
   ['DELETE /v1/vaults/{}/credentials/{}', async () => {
     await part('beta.vaults.credentials.delete')(state.credential, state.within);
   }],
+  ['credential mcp_oauth', async () => {
+    const server = `https://${suffix}.example/mcp`;
+    const refresh = {
+      client_id: 'agents', token_endpoint: `${server}/token`, refresh_token: 'secret-1',
+      token_endpoint_auth: { type: 'client_secret_post', client_secret: 'secret-2' },
+    };
+    const auth = { type: 'mcp_oauth', mcp_server_url: server, access_token: 'secret-3', refresh };
+    const made = await part('beta.vaults.credentials.create')(state.vault.id, { auth });
+    must(made.auth.refresh.client_id === 'agents' && !JSON.stringify(made).includes('secret-'), JSON.stringify(made));
+    const change = { ...state.within, auth: { type: 'mcp_oauth', access_token: 'secret-4' } };
+    const changed = await part('beta.vaults.credentials.update')(made.id, change);
+    must(changed.auth.mcp_server_url === server, JSON.stringify(changed));
+    state.oauth = made.id;
+  }],
+  ['credential environment_variable', async () => {
+    const networking = { type: 'limited', allowed_hosts: ['api.example.com'] };
+    const auth = { type: 'environment_variable', secret_name: 'KEY', secret_value: 'secret-1', networking };
+    const made = await part('beta.vaults.credentials.create')(state.vault.id, { auth });
+    must(made.auth.secret_name === 'KEY' && !JSON.stringify(made).includes('secret-'), JSON.stringify(made));
+    const change = { ...state.within, auth: { type: 'environment_variable', secret_value: 'secret-2' } };
+    const changed = await part('beta.vaults.credentials.update')(made.id, change);
+    must(changed.auth.networking.allowed_hosts[0] === 'api.example.com', JSON.stringify(changed));
+    must((await part('beta.vaults.credentials.archive')(made.id, state.within)).archived_at, 'archived_at');
+  }],
+  ['POST /v1/vaults/{}/credentials/{}/mcp_oauth_validate', async () => {
+    const found = await part('beta.vaults.credentials.mcpOAuthValidate')(state.oauth, state.within);
+    must(found.status === 'unknown' && found.has_refresh_token && found.mcp_probe === null, JSON.stringify(found));
+  }],
   ['POST /v1/vaults/{}/archive', async () => {
     must((await part('beta.vaults.archive')(state.vault.id)).archived_at, 'archived_at');
   }],

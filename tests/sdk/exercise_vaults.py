@@ -38,6 +38,9 @@ def register_vaults(
 
     _register_credentials(check, lambda client: part(client, "beta.vaults.credentials"), must, state, url)
 
+    _register_types(check, lambda client: part(client, "beta.vaults.credentials"), must, state, url)
+    _register_validation(check, lambda client: part(client, "beta.vaults.credentials.mcp_oauth_validate"), must, state)
+
     @check("POST /v1/vaults/{}/archive")
     def archive(client: Any) -> None:
         must(vaults(client).archive(state["vault"]).archived_at, "archived_at")
@@ -87,3 +90,49 @@ def _register_credentials(
     @check("DELETE /v1/vaults/{}/credentials/{}")
     def delete(client: Any) -> None:
         credentials(client).delete(state["credential"], vault_id=state["vault"])
+
+
+def _register_types(
+    check: Register,
+    credentials: Callable[[Any], Any],
+    must: Callable[[Any, str], None],
+    state: dict[str, Any],
+    url: str,
+) -> None:
+    @check("credential mcp_oauth")
+    def oauth(client: Any) -> None:
+        refresh = {
+            "client_id": "agents",
+            "token_endpoint": f"{url}/token",
+            "refresh_token": "secret-1",
+            "token_endpoint_auth": {"type": "client_secret_post", "client_secret": "secret-2"},
+        }
+        auth = {"type": "mcp_oauth", "mcp_server_url": url, "access_token": "secret-3", "refresh": refresh}
+        made = credentials(client).create(state["vault"], auth=auth)
+        must(made.auth.refresh.client_id == "agents" and "secret-" not in repr(made), repr(made))
+        changed = credentials(client).update(
+            made.id, vault_id=state["vault"], auth={"type": "mcp_oauth", "access_token": "secret-4"}
+        )
+        must(changed.auth.mcp_server_url == url and "secret-" not in repr(changed), repr(changed))
+        state["oauth"] = made.id
+
+    @check("credential environment_variable")
+    def variable(client: Any) -> None:
+        networking = {"type": "limited", "allowed_hosts": ["api.example.com"]}
+        auth = {"type": "environment_variable", "secret_name": "KEY", "secret_value": "secret-1"}
+        made = credentials(client).create(state["vault"], auth=auth | {"networking": networking})
+        must(made.auth.secret_name == "KEY" and "secret-" not in repr(made), repr(made))
+        changed = credentials(client).update(
+            made.id, vault_id=state["vault"], auth={"type": "environment_variable", "secret_value": "secret-2"}
+        )
+        must(changed.auth.networking.allowed_hosts == ["api.example.com"], repr(changed))
+        must(credentials(client).archive(made.id, vault_id=state["vault"]).archived_at, "archived_at")
+
+
+def _register_validation(
+    check: Register, validate: Callable[[Any], Any], must: Callable[[Any, str], None], state: dict[str, Any]
+) -> None:
+    @check("POST /v1/vaults/{}/credentials/{}/mcp_oauth_validate")
+    def validated(client: Any) -> None:
+        found = validate(client)(state["oauth"], vault_id=state["vault"])
+        must(found.status == "unknown" and found.has_refresh_token and found.mcp_probe is None, repr(found))
