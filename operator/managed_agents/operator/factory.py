@@ -39,6 +39,7 @@ from managed_agents.operator.server_api import ServerApi
 from managed_agents.operator.server_watch import ServerWatch
 from managed_agents.operator.sessions.observe import Observer
 from managed_agents.operator.sessions.reconciler import SessionReconciler
+from managed_agents.operator.sessions.tokens import TokenFindings
 from managed_agents.operator.settings import Settings
 from managed_agents.operator.starts import Starts
 from managed_agents.operator.summaries import Summaries
@@ -113,12 +114,13 @@ def build(
     )
     ground = _ground(settings, access, http, queue, clock)
     cache, summaries, metrics = ground.cache, ground.summaries, ground.metrics
-    sessions = _sessions(ground)
+    tokens = TokenFindings(lambda namespace, name: queue.add(Key("Session", namespace, name)))
+    sessions = _sessions(ground, tokens)
     packages = PackagesReconciler(ground.kube, cache, ground.cluster, ground.server, settings.session)
     standing = Standing(clock)
     sandboxes = _sandboxes(ground, standing)
     pools = _pools(ground, standing, sandboxes, lambda namespace, name: queue.add(Key("Environment", namespace, name)))
-    vaults = VaultsReconciler(ground.kube, cache, ground.cluster, summaries, clock=clock)
+    vaults = VaultsReconciler(ground.kube, cache, ground.cluster, summaries, tokens.note, clock=clock)
     controller = Controller(
         sessions,
         CatalogReconciler(ground.kube, cache, ground.cluster, packages, standing, clock=clock),
@@ -220,10 +222,10 @@ def _ground(
     )
 
 
-def _sessions(ground: _Ground) -> SessionReconciler:
-    settings = ground.settings.session
+def _sessions(ground: _Ground, tokens: TokenFindings) -> SessionReconciler:
+    settings, clock = ground.settings.session, ground.clock
     return SessionReconciler(
-        Observer(ground.kube, ground.cache, ground.summaries, ground.chains, clock=ground.clock, settings=settings),
+        Observer(ground.kube, ground.cache, ground.summaries, ground.chains, tokens, clock=clock, settings=settings),
         ground.cluster,
         ServerEffects(ground.server, ground.summaries),
         kube=ground.kube,

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from component.operator.test_vaults import CANARY, bearer, held, keep
+from support.kube import kind_of
 from support.operator_world import World
 from support.requirements import requirement
 
@@ -83,3 +84,30 @@ async def test_the_last_credential_of_a_session_is_taken_away_too(operated: Worl
         "generation": 0,
         "credentials": [],
     }
+
+
+@requirement("repositories-token-condition", "F23")
+async def test_a_token_whose_secret_is_missing_is_a_condition_until_it_is_mended(operated: World) -> None:
+    await operated.catalog()
+    await served(operated, repository())
+    found = operated.condition("sessions", "repair", "CredentialsReady")
+    assert (found["status"], found["reason"]) == ("False", "SecretNotFound")
+    assert found["message"].startswith('spec.resources[0].authorizationToken.secretKeyRef.name: Secret "github" not')
+    keep(operated, "github", token=CANARY)
+    await operated.advance(20)
+    assert operated.condition("sessions", "repair", "CredentialsReady")["status"] == "True"
+    operated.kube.delete(kind_of("secrets"), "team-a", "github")
+    await operated.advance(20)
+    found = operated.condition("sessions", "repair", "CredentialsReady")
+    assert (found["status"], found["reason"]) == ("False", "SecretNotFound")
+    assert operated.condition("sessions", "repair", "Ready")["status"] == "True"
+    reasons = [event["reason"] for event in operated.kube.list("events")]
+    assert "SecretNotFound" in reasons
+
+
+@requirement("repositories-token-condition")
+async def test_a_session_without_tokens_has_no_such_condition(operated: World) -> None:
+    await operated.catalog()
+    await served(operated, {"type": "github_repository", "url": URL})
+    kinds = [one["type"] for one in operated.kube.list("sessions")[0]["status"]["conditions"]]
+    assert "CredentialsReady" not in kinds

@@ -157,7 +157,10 @@ async def test_a_session_that_does_not_come_to_be_leaves_no_token(
     server.kubernetes.api.fail("create", "sessions", ApiError(403, "Forbidden", "exceeded quota: sessions"), times=9)
     with pytest.raises(anthropic.PermissionDeniedError):
         await create(client, shelf, REPOSITORY)
-    assert not stored(server, "secrets").get("data")
+    left = stored(server, "secrets")
+    assert not left.get("data")
+    (owner,) = left["metadata"]["ownerReferences"]
+    assert (owner["kind"], server.kube.list("sessions")) == ("Session", [])  # nobody: garbage collection deletes it
     server.kubernetes.api.faults.clear()
     server.kubernetes.api.fail("create", "secrets", ApiError(403, "Forbidden", "not yours"), times=9)
     with pytest.raises(anthropic.PermissionDeniedError, match="an administrator applies manifests/tenant"):

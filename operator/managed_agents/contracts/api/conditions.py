@@ -10,6 +10,8 @@ STALLED = "Stalled"
 """kstatus: no progress without somebody's help."""
 ISOLATED = "Isolated"
 """The session's sandboxes have a kernel apart from their node's; its message says what else keeps them apart."""
+CREDENTIALS_READY = "CredentialsReady"
+"""The Secrets are there that the tokens of a Session's repositories are in, as the operator found while it last ran."""
 
 # while ready
 ACCEPTED = "Accepted"

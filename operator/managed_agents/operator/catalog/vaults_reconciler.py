@@ -3,7 +3,7 @@
 Secrets are read at intervals, as the providers' are, and never enter the cache; what is written is known by its digest.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from managed_agents.contracts import names
 from managed_agents.contracts.api.vaults import vault_id_of
@@ -16,7 +16,12 @@ from managed_agents.operator.apply import ClusterEffects
 from managed_agents.operator.cache import Cache
 from managed_agents.operator.catalog.grants import FoundSecret, Secrets
 from managed_agents.operator.catalog.reconciler import SECRETS_POLL_SECONDS
-from managed_agents.operator.catalog.repositories import needs_credentials, repository_entries, token_secrets
+from managed_agents.operator.catalog.repositories import (
+    needs_credentials,
+    repository_entries,
+    token_problem,
+    token_secrets,
+)
 from managed_agents.operator.catalog.status import CatalogStatus, not_ready, valid
 from managed_agents.operator.catalog.vaults import (
     VaultProblem,
@@ -27,7 +32,7 @@ from managed_agents.operator.catalog.vaults import (
     named_secrets,
     read_vault,
 )
-from managed_agents.operator.sessions.model import session_id_of
+from managed_agents.operator.sessions.model import TokenFinding, session_id_of
 from managed_agents.operator.summaries import Summaries
 
 ANNOTATION_CREDENTIALS = f"{names.GROUP}/credentials-hash"
@@ -41,12 +46,21 @@ class VaultsReconciler:
     """Reconciles the vaults of one namespace at a time; callers see to it that none runs twice at once."""
 
     def __init__(
-        self, kube: Kube, cache: Cache, cluster: ClusterEffects, summaries: Summaries, *, clock: Clock
+        self,
+        kube: Kube,
+        cache: Cache,
+        cluster: ClusterEffects,
+        summaries: Summaries,
+        found: Callable[[str, Sequence[tuple[Manifest, TokenFinding]]], None],
+        *,
+        clock: Clock,
     ) -> None:
+        """`found` is told, for a namespace, what is amiss with the tokens of each session that is served."""
         self._kube = kube
         self._cache = cache
         self._cluster = cluster
         self._summaries = summaries
+        self._found = found
         self._clock = clock
         self._status = CatalogStatus(cluster, clock)
         self._written: dict[str, dict[str, str]] = {}
@@ -66,6 +80,7 @@ class VaultsReconciler:
         secrets = await self._secrets(namespace, wanted | tokens)
         now = self._clock.now()
         readings = {name: read_vault(vault, secrets, now) for name, vault in vaults.items()}
+        self._found(namespace, [(session, _tokens_of(session, secrets)) for session, _ in served])
         denied = await self._bring(namespace, served, readings, secrets)
         for name, vault in vaults.items():
             await self._say(vault, access_denied_problem(namespace) if denied else readings[name].problem)
@@ -149,6 +164,11 @@ class VaultsReconciler:
             return
         ready = valid() if problem is None else not_ready(problem.reason, problem.message)
         await self._status.write(VAULTS, vault, {"id": vault_id_of(vault)}, ready)
+
+
+def _tokens_of(session: Manifest, secrets: Secrets) -> TokenFinding:
+    problem = token_problem(session, secrets)
+    return TokenFinding() if problem is None else TokenFinding(reason=problem.reason, message=problem.message)
 
 
 def _selects(deployment: Manifest, labels: Mapping[str, str]) -> bool:

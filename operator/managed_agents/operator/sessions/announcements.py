@@ -8,7 +8,7 @@ from managed_agents.kube.resources import SESSIONS
 from managed_agents.operator.actions import Action, Announce
 from managed_agents.operator.sessions.model import Observed, condition_of
 
-_TOLD = (conditions.READY, conditions.IDLE, conditions.STALLED)
+_TOLD = (conditions.READY, conditions.IDLE, conditions.STALLED, conditions.CREDENTIALS_READY)
 
 
 def announce(observed: Observed, reason: str, message: str, fingerprint: str = "") -> Announce:
@@ -50,5 +50,13 @@ def transition_announcements(observed: Observed, status: Mapping[str, Any]) -> l
     return [announce(observed, reason, text, f"{generation}/{head}") for reason, text in found.items()]
 
 
-_QUIET = frozenset({conditions.PROGRESSING, conditions.CURRENT, conditions.DELIVERING, conditions.RECONCILING})
+_QUIET = frozenset(
+    {
+        conditions.PROGRESSING,
+        conditions.CURRENT,
+        conditions.DELIVERING,
+        conditions.RECONCILING,
+        conditions.VALID,
+    }
+)
 """Reasons that say nothing to a person who reads a list of Events."""

@@ -14,6 +14,7 @@ from managed_agents.operator.sessions.model import Fault, Observed
 from managed_agents.operator.sessions.pod_state import Problem
 from managed_agents.operator.sessions.provision import is_delivered
 from managed_agents.operator.sessions.run import waits_for_turn
+from managed_agents.operator.sessions.tokens import credentials_for
 from managed_agents.operator.summaries import Summary
 
 _FAILED_STOPS = frozenset({"retries_exhausted"})
@@ -30,11 +31,12 @@ class Findings:
 
 
 def conditions_for(observed: Observed, findings: Findings) -> list[Condition]:
-    """Return `Ready`, `Idle`, `Reconciling`, `Stalled` and, once there is an Environment, `Isolated`, in that order."""
+    """Return `Ready`, `Idle`, `Reconciling`, `Stalled`, and what else there is to say, in that order."""
     ready, idle = ready_for(observed, findings), idle_for(observed, findings)
     isolated = isolation_for(observed)
     found = [ready, idle, _reconciling(observed, findings), _stalled(observed, findings)]
-    return found if isolated is None else [*found, isolated]
+    credentials = credentials_for(observed)
+    return [*found, *(one for one in (isolated, credentials) if one is not None)]
 
 
 def ready_for(observed: Observed, findings: Findings) -> Condition:

@@ -45,6 +45,14 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TokenFinding:
+    """What is amiss with the tokens of a session's repositories; without a reason nothing is."""
+
+    reason: str | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
     """What this process did for a Session. Losing it (a restart) costs idempotent repeats, nothing else."""
 
@@ -85,6 +93,8 @@ class Observed:
     settings: SessionSettings
     may_start: bool = True
     """It is the session's turn to start a harness Pod of its own, should it need one."""
+    tokens: TokenFinding | None = None
+    """What was found of its repositories' tokens, once somebody has looked."""
 
     @property
     def namespace(self) -> str:

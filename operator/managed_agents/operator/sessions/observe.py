@@ -34,6 +34,7 @@ from managed_agents.operator.sessions.metadata import is_owned_by, session_selec
 from managed_agents.operator.sessions.model import Catalog, HarnessPod, Memory, Observed, session_id_of
 from managed_agents.operator.sessions.pod_state import read_deployment, read_pod
 from managed_agents.operator.sessions.sandbox_objects import SandboxObjects, from_pool
+from managed_agents.operator.sessions.tokens import TokenFindings
 from managed_agents.operator.settings import SessionSettings
 from managed_agents.operator.summaries import Summaries, Summary
 from managed_agents.operator.watched import CHILDREN
@@ -51,6 +52,7 @@ class Observer:
         cache: Cache,
         summaries: Summaries,
         chains: Chains,
+        tokens: TokenFindings,
         *,
         clock: Clock,
         settings: SessionSettings,
@@ -62,6 +64,7 @@ class Observer:
         self._settings = settings
         self._snapshots: OrderedDict[tuple[str, str], Mapping[str, Any]] = OrderedDict()
         self._chains = chains
+        self._tokens = tokens
         self._sandboxes = SandboxObjects(kube, cache)
 
     async def observe(self, session: Manifest, memory: Memory, *, is_namespace_ready: bool) -> Observed:
@@ -89,6 +92,7 @@ class Observer:
             is_clean=await self._is_clean(session, memory),
             memory=memory,
             settings=self._settings,
+            tokens=self._tokens.of(namespace, uid),
         )
 
     def _leased_deployment(self, namespace: str, summary: Summary | None) -> Manifest | None:

@@ -1,5 +1,6 @@
 """Tokens of repositories that come by the API: each in a Secret of its session, written, never read (API §4.5)."""
 
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -96,8 +97,12 @@ class RepositoryTokens:
         await self._merge(namespace, session_name, {"metadata": {"ownerReferences": [_owner(session_name, uid)]}})
 
     async def purge(self, namespace: str, session_name: str) -> None:
-        """Remove the tokens of a session that did not come to be; an empty Secret without an owner stays."""
-        await self._merge(namespace, session_name, {"data": None})
+        """Remove the tokens of a session that did not come to be, and in the cluster's own time their Secret.
+
+        The server may not delete a Secret. One whose owner does not exist is deleted by garbage collection.
+        """
+        nobody = _owner(session_name, str(uuid.uuid4()))
+        await self._merge(namespace, session_name, {"data": None, "metadata": {"ownerReferences": [nobody]}})
 
     async def _merge(self, namespace: str, session_name: str, change: Manifest) -> None:
         await WrittenSecrets(kube=self.kube).merge(namespace, secret_name_for(session_name), change)
