@@ -207,7 +207,8 @@ class Loop:
         event = write.tool_result(use, result, sandbox=self._hands.generation, processed=step.settles)
         refusals = [write.server_missing(failure) for failure in self._servers.refusals()]
         unreachable = [write.credential_unreachable(one) for one in self._prepared.unreachable()]
-        await self._log.append([event, *refusals, *unreachable], processed=step.settles)
+        missing = [write.repository_missing(one.cause, one.url, one.message) for one in self._prepared.without_token()]
+        await self._log.append([event, *refusals, *unreachable, *missing], processed=step.settles)
 
     def _server(self, name: str) -> Hand:
         """Return the hand that an MCP server is; what its results are too long for goes into the sandbox."""

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from aiohttp import ClientSession, TCPConnector, web
 
@@ -36,7 +36,7 @@ from managed_agents.proxy.packages import Packages
 from managed_agents.proxy.providers import parse_providers
 from managed_agents.proxy.repositories.serving import Repositories, repositories_of
 from managed_agents.proxy.sandbox_ends import ServerClaims, SupervisorClient
-from managed_agents.proxy.sandbox_hand import SandboxHand
+from managed_agents.proxy.sandbox_hand import FoundOf, SandboxHand
 from managed_agents.proxy.server_access import ServerAccess, parse_token
 from managed_agents.proxy.session_listener import SessionListener
 from managed_agents.proxy.settings import BODY_BYTES_MAX, SHUTDOWN_SECONDS, Settings
@@ -91,7 +91,7 @@ async def running(settings: Settings) -> AsyncIterator[Ports]:
             SystemClock(),
             in_use=in_use,
             environment_of=vault.environment_of,
-            unreachable_of=vault.unreachable,
+            found_of=_found(vault, repositories),
         )
         model = ModelListener(client, WatchedFile(settings.providers_file, parse_providers))
         sessions = SessionListener(client, server, wake, outputs)
@@ -125,12 +125,23 @@ def _configured(
         mcp.configure(config)
         probes.configure(config)
         vault.configure(config, is_lease=epoch is not None)
-        repositories.configure(config)
+        repositories.configure(config, is_lease=epoch is not None)
         if epoch is not None:
             finder.leased(str(config.get("id")), epoch)
             outputs.leased()
 
     return configured
+
+
+def _found(vault: SessionCredentials, repositories: Repositories) -> FoundOf:
+    def found(binding: Binding) -> Mapping[str, object]:
+        lists = {
+            "unreachable": [asdict(one) for one in vault.unreachable(binding)],
+            "missing_tokens": [asdict(one) for one in repositories.gateway.missing.news()],
+        }
+        return {name: entries for name, entries in lists.items() if entries}
+
+    return found
 
 
 def _ended(outputs: Outputs, finder: SandboxFinder) -> Ended:

@@ -5,8 +5,7 @@ call is sent again, which is safe because the supervisor's journal joins or repe
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 from urllib.parse import quote
 
@@ -21,7 +20,6 @@ from managed_agents.proxy.bindings import (
 )
 from managed_agents.proxy.errors import RefusedError
 from managed_agents.proxy.forward import UnreachableError
-from managed_agents.proxy.injection.reach import Unreachable
 from managed_agents.proxy.sandbox_ends import Claims, Gone, Supervisor
 from managed_agents.proxy.settings import Pacing
 
@@ -34,8 +32,8 @@ EnvironmentOf = Callable[[Binding], Awaitable[Mapping[str, object] | None]]
 """What a sandbox's tools get in their environment, as `/bind` takes it; null where that is not known now."""
 
 
-UnreachableOf = Callable[[Binding], Sequence[Unreachable]]
-"""Which credentials of a sandbox are for hosts that it cannot reach, each once a lease."""
+FoundOf = Callable[[Binding], Mapping[str, object]]
+"""What was found of a sandbox's credentials that the harness shall write down, as fields of a call's answer."""
 
 
 async def _no_environment(_: Binding) -> Mapping[str, object] | None:
@@ -54,7 +52,7 @@ class SandboxHand:
         *,
         in_use: Callable[[Binding], None] = lambda _: None,
         environment_of: EnvironmentOf = _no_environment,
-        unreachable_of: UnreachableOf = lambda _: (),
+        found_of: FoundOf = lambda _: {},
     ) -> None:
         """`in_use` is told each binding that is provisioned or executed under, before the call is made.
 
@@ -62,7 +60,7 @@ class SandboxHand:
         """
         self._in_use = in_use
         self._environment_of = environment_of
-        self._unreachable_of = unreachable_of
+        self._found_of = found_of
         self._environment: Mapping[str, object] | None = None
         self._claims = claims
         self._supervisor = supervisor
@@ -104,8 +102,7 @@ class SandboxHand:
         if (binding := self._binding) is not None and self._ended is None:
             await self._tell(binding, await self._environment_of(binding))
         result = await self._call(result_from, "POST", "/execute", body)
-        unreachable = self._unreachable_of(binding) if binding is not None else ()
-        return {**result, "unreachable": [asdict(one) for one in unreachable]} if unreachable else result
+        return result if binding is None else {**result, **self._found_of(binding)}
 
     async def lookup(self, tool_use_id: str) -> dict[str, object]:
         """Return what the journal says of a call. Raises: RefusedError, 404 for one that never was accepted."""

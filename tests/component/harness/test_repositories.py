@@ -168,3 +168,60 @@ async def test_a_private_repository_is_cloned_pushed_and_mended_and_its_token_se
             assert len(await _errors(stack)) == 1
             assert token not in orjson.dumps(await stack.events()).decode()
             assert b"Plain git fetches and pushes there" in stack.simulator.records.after(0)[0].body
+
+
+@requirement("repositories-token-condition", "repositories-fail", "F23")
+async def test_a_token_whose_secret_goes_in_the_middle_is_told_once_and_mended(tmp_path: Path) -> None:
+    token = "canary-71fe"
+    fetch = {"tool": "bash", "input": {"command": "git -C repo fetch -q 2>&1 | grep -o repository_.*_error; echo done"}}
+    async with git_server(tmp_path / "forge", tls="localhost") as forge:
+        forge.make("private/tool")
+        forge.tokens.add(token)
+        url = forge.url("private/tool")
+        async with _stack(tmp_path, forge, {"url": url, "has_token": True}, authorities=(forge.certificate,)) as stack:
+
+            def keep(**entry: str) -> None:
+                document = {"credentials": [], "repositories": [{"id": "sesrsc_0", "url": url, **entry}]}
+                fresh = stack.folder / "credentials.new"
+                fresh.write_bytes(orjson.dumps(document))
+                fresh.replace(stack.folder / "credentials.json")
+
+            gone = 'spec.resources[0].authorizationToken.secretKeyRef.name: Secret "forge" not found'
+            keep(token=token)
+            await stack.turn(script(fetch, TELL))
+            assert await _errors(stack) == []
+            keep(problem=gone)
+            summary = await stack.turn(script(fetch, fetch, TELL))
+            assert "repository_authentication_error" in summary["last_message"]["text"]
+            (error,) = await _errors(stack)
+            assert (error["type"], error["repository_url"]) == ("repository_authentication_error", url)
+            assert error["message"].endswith(gone)
+            keep(token=token)
+            summary = await stack.turn(script(fetch, TELL))
+            assert summary["last_message"]["text"].strip() == "done"
+            keep(problem=gone)
+            await stack.turn(script(fetch, TELL))
+            assert len(await _errors(stack)) == 2
+
+
+@requirement("repositories-fail", "F23")
+async def test_a_clone_without_its_token_is_told_once_and_mended(tmp_path: Path) -> None:
+    async with git_server(tmp_path / "forge", tls="localhost") as forge:
+        forge.make("private/tool")
+        forge.tokens.add("canary-71fe")
+        url = forge.url("private/tool")
+        async with _stack(tmp_path, forge, {"url": url, "has_token": True}, authorities=(forge.certificate,)) as stack:
+            entry = {"id": "sesrsc_0", "url": url}
+            file, run = stack.folder / "credentials.json", {"tool": "bash", "input": {"command": "ls"}}
+            file.write_bytes(orjson.dumps({"credentials": [], "repositories": [{**entry, "problem": "it is gone"}]}))
+            await stack.turn(script(run, {"text": "Went on."}))
+            (error,) = await _errors(stack)
+            assert error["type"] == "repository_authentication_error"
+            assert "it is gone" in error["message"]
+            fresh = stack.folder / "credentials.new"
+            fresh.write_bytes(orjson.dumps({"credentials": [], "repositories": [{**entry, "token": "canary-71fe"}]}))
+            fresh.replace(file)
+            async with asyncio.timeout(20):  # an attempt that took long is repeated only after as long a pause
+                while "repo" not in (await stack.turn(script(run, TELL)))["last_message"]["text"]:
+                    pass
+            assert len(await _errors(stack)) == 1

@@ -17,6 +17,14 @@ class UnreachableCredential:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MissingToken:
+    """A repository that was asked for while its token was missing; `message` says what is amiss with it."""
+
+    url: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ToolResult:
     """What a call brought: content blocks of the Messages API, whether it failed, and how long it ran if known.
 
@@ -29,6 +37,7 @@ class ToolResult:
     web_searches: int = 0
     unreachable: Sequence[UnreachableCredential] = ()
     """Credentials that were found to be for hosts that the sandbox cannot reach, each once a lease."""
+    missing_tokens: Sequence[MissingToken] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

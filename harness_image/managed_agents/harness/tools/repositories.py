@@ -21,6 +21,7 @@ from managed_agents.harness.tools.hand import (
     HandNotProvisionedError,
     HandUnavailableError,
     HandUnreachableError,
+    MissingToken,
     ToolResult,
     UnreachableCredential,
 )
@@ -140,17 +141,25 @@ class RepositoryHand(WrappedHand):
         self._monotonic = monotonic
         self._tried: dict[tuple[int, str], _Tried] = {}
         self._unreachable: list[UnreachableCredential] = []
+        self._missing: list[MissingToken] = []
 
     async def execute(self, call: Call) -> ToolResult:
         """Run a call; see `Hand`."""
         result = await super().execute(call)
         self._unreachable += result.unreachable
+        self._missing += result.missing_tokens  # not of clones: their failure says it
         return result
 
     def unreachable(self) -> Sequence[UnreachableCredential]:
         """Return the credentials that calls, clones included, have told of since the last look."""
         found, self._unreachable = self._unreachable, []
         return found
+
+    def without_token(self) -> Sequence[RepositoryFailure]:
+        """Return the repositories that calls have asked for in vain since the last look, for want of their token."""
+        found, self._missing = self._missing, []
+        cause = causes.REPOSITORY_AUTHENTICATION
+        return [RepositoryFailure(cause=cause, url=one.url, message=one.message) for one in found]
 
     async def provision(self) -> int:
         """Make the sandbox ready, with its repositories; see `Hand`."""

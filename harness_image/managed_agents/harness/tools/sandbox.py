@@ -16,6 +16,7 @@ from managed_agents.harness.tools.hand import (
     HandUnavailableError,
     HandUnreachableError,
     Lookup,
+    MissingToken,
     NeverSeen,
     Running,
     ToolResult,
@@ -134,6 +135,9 @@ def _result(answer: Mapping[str, Any]) -> ToolResult:
                 credential_id=str(one["credential_id"]), vault_id=str(one["vault_id"]), hosts=tuple(one["hosts"])
             )
             for one in answer.get("unreachable") or ()
+        ],
+        missing_tokens=[
+            MissingToken(url=str(one["url"]), message=str(one["message"])) for one in answer.get("missing_tokens") or ()
         ],
     )
 

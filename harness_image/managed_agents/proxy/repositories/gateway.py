@@ -18,10 +18,11 @@ from managed_agents.proxy.errors import RefusedError, internal_envelope
 from managed_agents.proxy.forward import Judge, UnreachableError, Upstream, forward
 from managed_agents.proxy.note import NOTE
 from managed_agents.proxy.repositories.addresses import ApiCall, ElsewhereError, GitCall, api_call, git_call
-from managed_agents.proxy.repositories.calls import api_headers, git_headers, require_git_answer, require_token
+from managed_agents.proxy.repositories.calls import api_headers, git_headers, require_git_answer
 from managed_agents.proxy.repositories.dialling import require_api_open, require_open, url_of
 from managed_agents.proxy.repositories.grants import FileGrants, Grant, Grants
 from managed_agents.proxy.repositories.masking import Masking
+from managed_agents.proxy.repositories.missing import MissingTokens
 from managed_agents.proxy.repositories.pushes import PushHead, read_head, refusal_of, refused_refs, reports
 from managed_agents.proxy.settings import CONNECT_SECONDS
 from managed_agents.proxy.watched_file import comes
@@ -48,6 +49,7 @@ class RepositoryGateway:
         self._client = client
         self._rules = rules
         self._grants = grants
+        self.missing = MissingTokens()
         self._networking = Networking(is_limited=True)
         self._expected: frozenset[str] = frozenset()
 
@@ -74,7 +76,7 @@ class RepositoryGateway:
         try:
             call = git_call(request.method, request.raw_path, await self._read())
             request[NOTE].repository = str(call.grant.url)
-            require_token(call)
+            self.missing.require(call)
             require_open(call.grant.target, self._networking, self._rules)
             return await self._passed_git(request, call)
         except ElsewhereError as elsewhere:  # git goes there by itself, through the egress and without a token
@@ -99,7 +101,7 @@ class RepositoryGateway:
         try:
             call = api_call(request.method, request.raw_path, await self._read())
             request[NOTE].repository = str(call.grant.url)
-            require_token(call)
+            self.missing.require(call)
             self._require_api_open(call)
             headers = api_headers(request.headers, call)
             body = _body(request, b"") if request.can_read_body else None

@@ -27,9 +27,11 @@ class Repositories:
     gateway: RepositoryGateway
     inner: Inner
 
-    def configure(self, config: Mapping[str, Any]) -> None:
-        """Take in a session config."""
+    def configure(self, config: Mapping[str, Any], *, is_lease: bool = False) -> None:
+        """Take in a session config; with a lease, what was told is told again."""
         self.gateway.configure(config)
+        if is_lease:
+            self.gateway.missing.leased()
 
 
 @asynccontextmanager
