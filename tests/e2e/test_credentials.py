@@ -207,7 +207,7 @@ def started(namespace: Namespace, host: str, tls_host: str) -> World:
     return World(namespace, tls_host, session.id, vault.id, ids)
 
 
-@requirement("credential-life", "injection-unreachable", "mcp-oauth-probed", "mcp-oauth-refused")
+@requirement("credential-life", "injection-unreachable", "mcp-oauth-probed", "mcp-oauth-refused", "credentials-fail")
 def test_each_type_is_used_rotated_validated_and_archived(namespace: Namespace, tmp_path: Path) -> None:
     tls_host, authority = f"{TLS_NAME}.{namespace.name}.svc.cluster.local", TestAuthority(tmp_path)
     serve(namespace, tls_host, authority)
@@ -231,9 +231,19 @@ def test_each_type_is_used_rotated_validated_and_archived(namespace: Namespace, 
         print(f"rotated in {seconds:.1f} s, with the turns that tell")
         assert len(world.errors()) == 1
 
+        _refused_and_mended(world)
         _validated(world)
         _archived(world)
     kubectl("delete", "-n", namespace.name, "sessions", "--all", "--timeout=60s")
+
+
+def _refused_and_mended(world: World) -> None:
+    """A wrong token is told in the turn that meets it; the right one is enough."""
+    world.update("plain", type="static_bearer", token="plain-wrong")
+    world.turns_until("the refusal is told", lambda: _refused(world) == ["plain"])
+    world.update("plain", type="static_bearer", token="plain-two")
+    before = world.uses()
+    world.turns_until("all three are used", lambda: world.uses() >= before + 3)
 
 
 def _validated(world: World) -> None:
@@ -249,7 +259,7 @@ def _validated(world: World) -> None:
     assert (found.mcp_probe.http_response.status_code, found.refresh.http_response.status_code) == (401, 400)
     shown = found.to_json()
     assert not any(secret in shown for secret in ("ended-two", "revoked-one"))
-    world.turns_until("the refusal is told", lambda: _refused(world) == ["ledger"])
+    world.turns_until("the refusal is told", lambda: _refused(world)[-1:] == ["ledger"])
     world.update("ledger", type="mcp_oauth", access_token="ledger-two", refresh={"refresh_token": "refresh-one"})
     world.turns_until("it is mended", lambda: world.used()[1] == "ledger-two")
 

@@ -121,7 +121,7 @@ async def test_a_token_with_too_little_scope_is_renewed_with_the_credentials_own
         assert await _of(stack, "session.error") == []
 
 
-@requirement("mcp-oauth-refused", "mcp-missing")
+@requirement("mcp-oauth-refused", "mcp-missing", "credentials-fail")
 async def test_a_grant_that_is_refused_is_told_of_and_a_new_one_mends_it(tmp_path: Path, world: OauthWorld) -> None:
     async with _stack(tmp_path, world, oauth_credential(world)) as (stack, vault):
         world.revoke_all()
@@ -148,7 +148,7 @@ async def test_a_grant_that_is_refused_is_told_of_and_a_new_one_mends_it(tmp_pat
         await _clean(stack)
 
 
-@requirement("mcp-oauth-refused")
+@requirement("mcp-oauth-refused", "credentials-fail")
 async def test_a_grant_that_is_revoked_in_the_middle_of_a_session_is_told_of_in_that_turn(
     tmp_path: Path, world: OauthWorld
 ) -> None:
@@ -166,7 +166,7 @@ async def test_a_grant_that_is_revoked_in_the_middle_of_a_session_is_told_of_in_
         await _clean(stack)
 
 
-@requirement("mcp-oauth-refused", "F23")
+@requirement("mcp-oauth-refused", "F23", "credentials-fail")
 async def test_a_credential_whose_secret_is_gone_is_told_of_and_mended(tmp_path: Path, world: OauthWorld) -> None:
     async with _stack(tmp_path, world, oauth_credential(world)) as (stack, vault):
         (secret,) = stack.server.kube.list("secrets")
@@ -186,7 +186,7 @@ async def test_a_credential_whose_secret_is_gone_is_told_of_and_mended(tmp_path:
         assert summary["last_message"]["text"] == "42"
 
 
-@requirement("mcp-oauth-refused")
+@requirement("mcp-oauth-refused", "credentials-fail")
 async def test_a_token_that_is_refused_and_has_no_refresh_is_told_of(tmp_path: Path, world: OauthWorld) -> None:
     auth = {key: value for key, value in oauth_credential(world).items() if key != "refresh"}
     async with _stack(tmp_path, world, auth) as (stack, vault):

@@ -133,7 +133,7 @@ async def test_a_failed_clone_is_tried_again_in_the_next_turn(tmp_path: Path, fo
         assert len(await _errors(stack)) == 1
 
 
-@requirement("repositories-token", "repositories-fail")
+@requirement("repositories-token", "repositories-fail", "credentials-fail")
 async def test_a_private_repository_is_cloned_pushed_and_mended_and_its_token_seen_by_nobody(tmp_path: Path) -> None:
     token = "canary-71fe"
     async with git_server(tmp_path / "forge", tls="localhost") as forge:
@@ -170,7 +170,7 @@ async def test_a_private_repository_is_cloned_pushed_and_mended_and_its_token_se
             assert b"Plain git fetches and pushes there" in stack.simulator.records.after(0)[0].body
 
 
-@requirement("repositories-token-condition", "repositories-fail", "F23")
+@requirement("repositories-token-condition", "repositories-fail", "F23", "credentials-fail")
 async def test_a_token_whose_secret_goes_in_the_middle_is_told_once_and_mended(tmp_path: Path) -> None:
     token = "canary-71fe"
     fetch = {"tool": "bash", "input": {"command": "git -C repo fetch -q 2>&1 | grep -o repository_.*_error; echo done"}}
@@ -204,7 +204,7 @@ async def test_a_token_whose_secret_goes_in_the_middle_is_told_once_and_mended(t
             assert len(await _errors(stack)) == 2
 
 
-@requirement("repositories-fail", "F23")
+@requirement("repositories-fail", "F23", "credentials-fail")
 async def test_a_clone_without_its_token_is_told_once_and_mended(tmp_path: Path) -> None:
     async with git_server(tmp_path / "forge", tls="localhost") as forge:
         forge.make("private/tool")

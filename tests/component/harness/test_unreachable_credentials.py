@@ -29,17 +29,23 @@ async def _stack(folder: Path, hosts: list[str], *entries: Any) -> AsyncIterator
         "config": {"type": "cloud", "networking": networking, "packages": {}},
     }
     async with stack_running(folder, environment=environment, vault_ids=["vlt_1"]) as stack:
-        document = {"session_id": stack.session, "generation": 1, "credentials": list(entries)}
-        (folder / "credentials.json").write_bytes(orjson.dumps(document))
+        _mount(stack, *entries)
         stack.start_worker()
         yield stack
+
+
+def _mount(stack: Stack, *entries: Any) -> None:
+    document = {"session_id": stack.session, "generation": 1, "credentials": list(entries)}
+    fresh = stack.folder / "credentials.new"
+    fresh.write_bytes(orjson.dumps(document))
+    fresh.replace(stack.folder / "credentials.json")
 
 
 async def _told(stack: Stack) -> list[Any]:
     return [event["error"] for event in await stack.events() if event["type"] == "session.error"]
 
 
-@requirement("injection-unreachable")
+@requirement("injection-unreachable", "credentials-fail")
 async def test_a_credential_of_which_no_host_is_allowed_is_told_once_a_wake(tmp_path: Path) -> None:
     async with _stack(tmp_path, ["other.example"], credential(hosts=["one.example", "*.two.example"])) as stack:
         summary = await stack.turn(script(CALL, CALL, {"text": "went on"}))
@@ -59,10 +65,16 @@ async def test_a_credential_of_which_no_host_is_allowed_is_told_once_a_wake(tmp_
         stack.start_worker()
         await stack.turn(script(CALL, {"text": "another wake"}))
         assert len(await _told(stack)) == 2
+
+        _mount(stack, credential(hosts=["other.example"]))
+        await stack.stop_worker()
+        stack.start_worker()
+        summary = await stack.turn(script(CALL, {"text": "mended"}))
+        assert (summary["last_message"]["text"], len(await _told(stack))) == ("mended", 2)
         assert violations(await stack.events()) == []
 
 
-@requirement("injection-unreachable")
+@requirement("injection-unreachable", "credentials-fail")
 async def test_a_host_that_a_tool_is_refused_is_told_where_a_credential_names_it(tmp_path: Path) -> None:
     hosts = ["one.example", "two.example"]
     async with _stack(tmp_path, ["one.example"], credential(hosts=hosts), everywhere("OTHER")) as stack:

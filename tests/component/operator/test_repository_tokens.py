@@ -86,7 +86,7 @@ async def test_the_last_credential_of_a_session_is_taken_away_too(operated: Worl
     }
 
 
-@requirement("repositories-token-condition", "F23")
+@requirement("repositories-token-condition", "F23", "credentials-fail")
 async def test_a_token_whose_secret_is_missing_is_a_condition_until_it_is_mended(operated: World) -> None:
     await operated.catalog()
     await served(operated, repository())

@@ -154,7 +154,7 @@ async def test_rotation_archive_and_delete_reach_a_running_session(operated: Wor
     assert operated.condition("sessions", "repair", "Ready")["reason"] == "Accepted"
 
 
-@requirement("vault-credentials", "F23")
+@requirement("vault-credentials", "F23", "credentials-fail")
 async def test_a_missing_secret_is_a_condition_and_the_session_runs_without_it(operated: World) -> None:
     await operated.catalog()
     keep(operated, "keys", token="t", empty="", broken="two words\nand lines")
@@ -185,7 +185,7 @@ async def test_a_missing_secret_is_a_condition_and_the_session_runs_without_it(o
     assert operated.condition("vaults", "team", "Ready")["reason"] == "Valid"
 
 
-@requirement("mcp-oauth-refused", "F23")
+@requirement("mcp-oauth-refused", "F23", "credentials-fail")
 async def test_a_grant_that_is_refused_or_has_ended_is_a_condition_until_it_is_mended(operated: World) -> None:
     await operated.catalog()
     keep(operated, "keys", access="a", refresh="r", client="c", value="v")
