@@ -21,6 +21,7 @@ from managed_agents.server.services.intents import Intents
 from managed_agents.server.services.leases import Leases
 from managed_agents.server.services.objects import Objects, objects_over
 from managed_agents.server.services.public_sessions import PublicSessions, public_sessions
+from managed_agents.server.services.repository_tokens import RepositoryTokens
 from managed_agents.server.services.sandbox_pools import SandboxPools
 from managed_agents.server.services.session_resources import SessionResources
 from managed_agents.server.services.sessions import Sessions
@@ -62,7 +63,8 @@ async def _door(objects: Objects, folder: Path) -> AsyncIterator[tuple[PublicSes
     feed = ChangeFeed(log.boot)
     resources = SessionResources(files, clock)
     pools = SandboxPools(log, objects.environments)
-    sessions = Sessions(log, clock, feed, Leases(log, clock, feed), resources, pools)
+    tokens = RepositoryTokens(kube=objects.kube)
+    sessions = Sessions(log, clock, feed, Leases(log, clock, feed), resources, pools, tokens)
     intents = Intents(log, objects.sessions, resources, clock)
     yield public_sessions(log, objects, files, clock, intents, sessions), files
     await files.close()

@@ -39,6 +39,7 @@ from managed_agents.server.services.packages import PackageStore
 from managed_agents.server.services.public_sessions import public_sessions
 from managed_agents.server.services.refresh_turns import RefreshTurns
 from managed_agents.server.services.replies import Replies
+from managed_agents.server.services.repository_tokens import RepositoryTokens
 from managed_agents.server.services.sandbox_pools import SandboxPools
 from managed_agents.server.services.session_resources import SessionResources
 from managed_agents.server.services.sessions import Sessions
@@ -147,7 +148,8 @@ def build_context(
     callers = Callers(key_memory.keys, objects.api_keys.reflector.synced.is_set, authenticator, clock)
     resources = SessionResources(files, clock)
     packages = PackageStore(settings.data / "packages", namespace_bytes_max=settings.packages_bytes_max)
-    sessions = Sessions(log, clock, feed, leases, resources, SandboxPools(log, objects.environments))
+    pools, tokens = SandboxPools(log, objects.environments), RepositoryTokens(kube=objects.kube)
+    sessions = Sessions(log, clock, feed, leases, resources, pools, tokens)
     intents = Intents(log, objects.sessions, resources, clock)
     metrics.gauge("leases", "Living leases", lambda: len(leases))
     metrics.gauge("warm_harnesses", "Harnesses that wait for a session", lambda: len(leases.warm))

@@ -166,3 +166,18 @@ async def test_a_session_that_does_not_come_to_be_leaves_no_token(
     with pytest.raises(anthropic.PermissionDeniedError, match="an administrator applies manifests/tenant"):
         await create(client, shelf, REPOSITORY)
     assert server.kube.list("sessions") == []
+
+
+@requirement("repositories-token-write-only", "A30")
+async def test_a_secret_whose_adoption_failed_goes_with_its_session_all_the_same(
+    server: TestServer, client: anthropic.AsyncAnthropic, shelf: Shelf
+) -> None:
+    server.kubernetes.api.fail("patch", "secrets", ApiError(403, "Forbidden", "not now"), times=9)
+    session = await create(client, shelf, REPOSITORY)
+    server.kubernetes.api.faults.clear()
+    assert "ownerReferences" not in stored(server, "secrets")["metadata"]
+    assert held(server) == [CANARY]
+    await client.beta.sessions.delete(session)
+    assert held(server) == []
+    (owner,) = stored(server, "secrets")["metadata"]["ownerReferences"]
+    assert owner["kind"] == "Session"  # one that is not there: garbage collection deletes it

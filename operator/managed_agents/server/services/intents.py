@@ -140,7 +140,7 @@ class Intents:
             await self._log.abandon_intent(intent.key)
 
     async def _adopt_tokens(self, intent: Intent, identity: Identity) -> None:
-        """Let the tokens that came with a session go with it; where that fails, they outlive it."""
+        """Let the tokens that came with a session go with it; where that fails, its deletion removes them."""
         if are_kept_by(intent.name, intent.config.get("resources") or []):
             tokens = RepositoryTokens(kube=self._objects.kube)
             with contextlib.suppress(ManagedAgentsError):

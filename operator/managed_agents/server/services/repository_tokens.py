@@ -97,7 +97,7 @@ class RepositoryTokens:
         await self._merge(namespace, session_name, {"metadata": {"ownerReferences": [_owner(session_name, uid)]}})
 
     async def purge(self, namespace: str, session_name: str) -> None:
-        """Remove the tokens of a session that did not come to be, and in the cluster's own time their Secret.
+        """Remove the tokens of a session that is no more, or never was, and in the cluster's time their Secret.
 
         The server may not delete a Secret. One whose owner does not exist is deleted by garbage collection.
         """

@@ -15,9 +15,11 @@ from managed_agents.eventlog.replies import ReplyKey
 from managed_agents.eventlog.store import Append, EventLog
 from managed_agents.server.services.client_events import parse_event
 from managed_agents.server.services.client_rules import admit_for, check_config, needs_config
+from managed_agents.server.services.errors import ForbiddenError
 from managed_agents.server.services.feed import ChangeFeed
 from managed_agents.server.services.keyed_locks import KeyedLocks
 from managed_agents.server.services.leases import Leases
+from managed_agents.server.services.repository_tokens import RepositoryTokens
 from managed_agents.server.services.sandbox_pools import SandboxPools
 from managed_agents.server.services.session_resources import SessionResources
 from managed_agents.server.services.summary import summary_of
@@ -40,9 +42,11 @@ class Sessions:
         leases: Leases,
         resources: SessionResources,
         pools: SandboxPools,
+        tokens: RepositoryTokens,
     ) -> None:
         self._log = log
         self._pools = pools
+        self._tokens = tokens
         self._resources = resources
         self._locks = KeyedLocks()
         self._clock = clock
@@ -137,8 +141,20 @@ class Sessions:
             with contextlib.suppress(NotFoundError):
                 if (await self._log.session(session_id)).namespace != namespace:
                     return
+        await self._purge_tokens(session_id)
         await self._log.delete(session_id)
         await self._resources.remove_all(session_id)
+
+    async def _purge_tokens(self, session_id: str) -> None:
+        """Remove the tokens that came by the API: their Secret goes with the Session only if it was adopted.
+
+        Raises: RetryableError.
+        """
+        with contextlib.suppress(NotFoundError):
+            session, config = await self._log.session(session_id), await self._log.config(session_id)
+            if any(entry.get("has_token") for entry in config.get("resources") or ()):
+                with contextlib.suppress(ForbiddenError, RejectedError):
+                    await self._tokens.purge(session.namespace, session.name)
 
     async def has_sandbox(self, session_id: str) -> bool:
         """Tell whether the session has a sandbox that is ready."""
