@@ -40,8 +40,8 @@ Configured = Callable[[Mapping[str, object], int | None], None]
 """Told a config, with the epoch of the lease that it came with."""
 Ended = Callable[[str], None]
 """Told the name of a sandbox that the session has lost with its harness."""
-Probed = Callable[[str, str], None]
-"""Told the word of a probe that the server asks for, and the id of the credential to probe."""
+Probed = Callable[[str, str, str], None]
+"""Told the word of a probe that the server asks for, the id of the credential, and which version of it is meant."""
 Socket = web.WebSocketResponse[bool] | ClientWebSocketResponse[bool]
 
 
@@ -55,7 +55,7 @@ class WakeRelay:
         ended: Ended = lambda _: None,
         *,
         turns: Turns | None = None,
-        probed: Probed = lambda _probe, _credential: None,
+        probed: Probed = lambda _probe, _credential, _version: None,
     ) -> None:
         """`configured` is told each config that passes to the harness, `ended` what a last frame says of a sandbox.
 
@@ -135,7 +135,8 @@ class WakeRelay:
         elif frame.startswith(_PROBE):
             with suppress(orjson.JSONDecodeError):
                 document = orjson.loads(frame)
-                self._probed(str(document.get("probe")), str(document.get("credential_id")))
+                version = str(document.get("version") or "")
+                self._probed(str(document.get("probe")), str(document.get("credential_id")), version)
             return False
         return True
 

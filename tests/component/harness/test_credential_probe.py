@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from component.harness.test_mcp_oauth import _stack as oauth_stack
+from managed_agents.proxy.oauth import probes
 from managed_agents.server.services import credential_probes
 from support.oauth_server import CLIENT_SECRET, OauthWorld, oauth_server
 from support.requirements import requirement
 from support.sdk_client import client_of
 from support.stack import POD, Stack
-from support.vault_mount import Vault, oauth_credential
+from support.vault_mount import HEADERS, Vault, oauth_credential
 from support.waiting import until
 
 
@@ -30,7 +31,6 @@ async def _living(folder: Path, world: OauthWorld, auth: dict[str, Any]) -> Asyn
     async with oauth_stack(folder, world, auth) as (stack, vault):
         assert stack.server.running is not None
         context = stack.server.running.context
-        context.probes.settle_seconds = 0.0
         await until(lambda: context.leases.holder(stack.session) == POD)
         await until(vault.files[stack.session].exists)
         yield stack, vault
@@ -170,3 +170,21 @@ async def test_only_the_proxy_that_was_asked_may_answer(tmp_path: Path, world: O
         long = {"method": "initialize", "http_response": {"status_code": 401, "content_type": "", "body": "x" * 5000}}
         status, answer = await stack.server.harness(POD, "PUT", path, {**said, "mcp_probe": long})
         assert (status, answer["error"]["type"]) == (400, "invalid_request")
+
+
+@requirement("mcp-oauth-probed")
+async def test_a_version_that_is_not_mounted_yet_is_waited_for_and_no_older_one_tried(
+    tmp_path: Path, world: OauthWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probes, "MOUNT_SECONDS", 0.2)
+    async with _living(tmp_path, world, oauth_credential(world)) as (stack, vault):
+        assert (await _validated(stack, vault)).status == "valid"
+        vault.is_mounting = False
+        path = f"/vaults/{vault.id}/credentials/{vault.credential_id}"
+        auth = {"type": "mcp_oauth", "access_token": world.grant().access_token}
+        assert (await stack.server.user("POST", path, {"auth": auth}, headers=HEADERS))[0] == 200
+        before = len(world.mcp.seen)
+        assert ((await _validated(stack, vault)).status, len(world.mcp.seen)) == ("unknown", before)
+        vault.is_mounting = True
+        await until(lambda: auth["access_token"] in vault.files[stack.session].read_text())
+        assert (await _validated(stack, vault)).status == "valid"

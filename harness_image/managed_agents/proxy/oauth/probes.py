@@ -18,8 +18,8 @@ from managed_agents.proxy.oauth.server_grants import (
 from managed_agents.proxy.oauth.write_back import Background
 from managed_agents.proxy.watched_file import comes
 
-MOUNT_SECONDS = 5.0
-"""How long a credential is waited for that the mounted file does not have yet."""
+MOUNT_SECONDS = 10.0
+"""How long a version of a credential is waited for that the mounted file does not have yet."""
 
 PROBE_SECONDS = 20.0
 """One probe, all in all; the server waits a little longer."""
@@ -47,21 +47,21 @@ class Probes:
         self._session = str(config.get("id"))
         self._networking = networking_from((config.get("environment") or {}).get("config") or {})
 
-    def asked(self, probe: str, credential: str) -> None:
+    def asked(self, probe: str, credential: str, version: str) -> None:
         """Begin a probe; its report goes to the server."""
-        self._background.run(self._run(probe, credential))
+        self._background.run(self._run(probe, credential, version))
 
     async def close(self) -> None:
         """End what runs."""
         await self._background.close()
 
-    async def _run(self, probe: str, credential: str) -> None:
+    async def _run(self, probe: str, credential: str, version: str) -> None:
         session, finding = self._session, Finding(failed=Failed(method="initialize"))
         if self._running < PROBES_MAX:
             self._running += 1
             try:
                 async with asyncio.timeout(PROBE_SECONDS):
-                    finding = await self._found(credential)
+                    finding = await self._found(credential, version)
             except TimeoutError:
                 pass
             finally:
@@ -72,9 +72,15 @@ class Probes:
         except (ServerUnavailableError, StaleGrantError, NotKeptError):
             _log.warning("probe_not_reported", credential=credential)
 
-    async def _found(self, credential: str) -> Finding:
-        await comes(lambda: self._bearers.oauth_of(credential) is not None, seconds=MOUNT_SECONDS)
+    async def _found(self, credential: str, version: str) -> Finding:
+        """Try a credential once it is mounted in this version; an older one would be told of in its place."""
+
+        def is_there() -> bool:
+            found = self._bearers.oauth_of(credential)
+            return found is not None and found.oauth is not None and version in ("", found.oauth.version)
+
+        is_mounted = await comes(is_there, seconds=MOUNT_SECONDS)
         found = self._bearers.oauth_of(credential)
-        if found is None or found.oauth is None:
+        if not is_mounted or found is None or found.oauth is None:
             return Finding(failed=Failed(method="initialize"))
         return await self._probe.probe(found.oauth, found.url, self._networking)

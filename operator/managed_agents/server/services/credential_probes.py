@@ -25,10 +25,6 @@ PROXIES_MAX = 3
 """A session may be kept from the server by its Environment's networking, where another is not."""
 
 
-SETTLE_SECONDS = 3.0
-"""After a change of a credential until its sessions' proxies surely have it: the operator brings it within a second."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Pending:
     """A probe that was asked for, and of whom."""
@@ -41,20 +37,22 @@ class _Pending:
 class CredentialProbes:
     """The probes under way; callers that ask for the same credential at once share one."""
 
-    def __init__(self, leases: Leases, clock: Clock, *, settle_seconds: float = SETTLE_SECONDS) -> None:
-        self.settle_seconds = settle_seconds
+    def __init__(self, leases: Leases, clock: Clock) -> None:
         self._leases = leases
         self._clock = clock
         self._pending: dict[str, _Pending] = {}
         self._running: dict[str, asyncio.Task[Finding | None]] = {}
 
-    async def probe(self, namespace: str, vault_id: str, credential_id: str) -> Finding | None:
-        """Let a living session of the vault try a credential; null where none lives, or none answers in time."""
-        running = self._running.get(credential_id)
+    async def probe(self, namespace: str, vault_id: str, credential_id: str, version: str) -> Finding | None:
+        """Let a living session of the vault try a credential; null where none lives, or none answers in time.
+
+        `version` is the one to try: a proxy waits for it; empty where it is not known, as of a user's own Secret.
+        """
+        running = self._running.get(f"{credential_id}/{version}")
         if running is None:
-            running = asyncio.create_task(self._probe(namespace, vault_id, credential_id))
-            self._running[credential_id] = running
-            running.add_done_callback(lambda _: self._running.pop(credential_id, None))
+            running = asyncio.create_task(self._probe(namespace, vault_id, credential_id, version))
+            self._running[f"{credential_id}/{version}"] = running
+            running.add_done_callback(lambda _: self._running.pop(f"{credential_id}/{version}", None))
         return await asyncio.shield(running)  # one caller that leaves does not end it for the others
 
     def answered(self, session_id: str, credential_id: str, probe: str, finding: Finding) -> None:
@@ -65,23 +63,23 @@ class CredentialProbes:
         if not pending.answer.done():
             pending.answer.set_result(finding)
 
-    async def _probe(self, namespace: str, vault_id: str, credential_id: str) -> Finding | None:
+    async def _probe(self, namespace: str, vault_id: str, credential_id: str, version: str) -> Finding | None:
         until, last = self._clock.monotonic() + ALL_SECONDS, None
         for lease in self._leases.of_vault(namespace, vault_id)[:PROXIES_MAX]:
             seconds = min(ASK_SECONDS, until - self._clock.monotonic())
-            found = await self._ask(lease, credential_id, seconds)
+            found = await self._ask(lease, credential_id, version, seconds)
             last = found or last
             if found is not None and (found["mcp_probe"] is None or found["mcp_probe"]["http_response"] is not None):
                 break
         return last
 
-    async def _ask(self, lease: Lease, credential_id: str, seconds: float) -> Finding | None:
+    async def _ask(self, lease: Lease, credential_id: str, version: str, seconds: float) -> Finding | None:
         probe = secrets.token_hex(16)
         answer: asyncio.Future[Finding] = asyncio.get_running_loop().create_future()
         self._pending[probe] = _Pending(session_id=lease.session_id, credential_id=credential_id, answer=answer)
         left = asyncio.create_task(lease.ended.wait())
         try:
-            lease.probe(probe, credential_id)
+            lease.probe(probe, credential_id, version)
             waiting: set[asyncio.Future[Any]] = {answer, left}
             await asyncio.wait(waiting, timeout=max(seconds, 0.0), return_when=asyncio.FIRST_COMPLETED)
             return answer.result() if answer.done() else None

@@ -39,16 +39,6 @@ def validation_of(vault: Manifest, credential_id: str, now: datetime) -> Json:
     }
 
 
-def unsettled_seconds(vault: Manifest, credential_id: str, now: datetime, settle_seconds: float) -> float:
-    """Return how long a credential's last change by the API may be on its way still; 0 where it has arrived."""
-    times = times_of(vault).get(entry_of(vault, credential_id)["name"], {})
-    try:
-        since = (now - parse_rfc3339(times["updated"])).total_seconds()
-    except (KeyError, TypeError, ValueError):  # made by YAML, or somebody edited it
-        return 0.0
-    return settle_seconds - since if 0 <= since < settle_seconds else 0.0
-
-
 def _finding(vault: Manifest, entry: Mapping[str, Any], now: datetime) -> tuple[str, str | None, str]:
     """Return the verdict, what a refresh came to, and when that was found."""
     has_ended = _has_ended(entry["auth"], now)

@@ -74,9 +74,9 @@ class Lease:
         """Tell whether the session is of this namespace and names this vault."""
         return self._vaults[0] == namespace and vault_id in self._vaults[1] and not self.ended.is_set()
 
-    def probe(self, probe: str, credential_id: str) -> None:
+    def probe(self, probe: str, credential_id: str, version: str) -> None:
         """Ask the session's proxy to try a credential (`credential_probes.py`)."""
-        self._send(orjson.dumps({"type": "probe", "probe": probe, "credential_id": credential_id}))
+        self._send(orjson.dumps({"type": "probe", "probe": probe, "credential_id": credential_id, "version": version}))
 
     def end(self, how: End, sandbox_name: str | None = None) -> None:
         """Send the last frame, if there is one for this end, and stop. It names a sandbox to look into once more."""

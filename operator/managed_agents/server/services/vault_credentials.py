@@ -1,6 +1,5 @@
 """Credentials of Vaults: what they are for stands in the Vault, their secrets go into a Secret and are never read."""
 
-import asyncio
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,13 +14,14 @@ from managed_agents.server.bodies.vaults import CredentialCreate, CredentialUpda
 from managed_agents.server.services.agents import updated_at
 from managed_agents.server.services.collection import API_MANAGER, name_for
 from managed_agents.server.services.credential_probes import CredentialProbes
-from managed_agents.server.services.credential_validation import unsettled_seconds, validation_of
+from managed_agents.server.services.credential_validation import validation_of
 from managed_agents.server.services.objects import Objects
 from managed_agents.server.services.ownership import require_unowned
 from managed_agents.server.services.paging import Window, page_of
 from managed_agents.server.services.query import parse_flag
 from managed_agents.server.services.vault_rules import (
     SECRET_KEYS,
+    Sealed,
     credentials_of,
     entry_of,
     granted,
@@ -35,6 +35,7 @@ from managed_agents.server.services.vault_rules import (
     stripped,
     times_of,
     updated_entry,
+    versioned,
     with_entry,
 )
 from managed_agents.server.services.vault_secrets import VaultSecrets
@@ -62,15 +63,17 @@ class VaultCredentials:
         entry |= {"displayName": body.display_name} if body.display_name else {}
         entry |= {"metadata": dict(body.metadata)} if body.metadata else {}
 
+        version = self.suffix()
+
         def decide(newest: Manifest) -> Manifest:
             require_active(newest)
             require_room(newest, made.auth)
-            return self._patch(newest, with_entry(newest, entry), name, "created", "updated")
+            return self._patch(newest, with_entry(newest, entry), name, "created", "updated", version=version)
 
         async with self.objects.locks.holding(lock_of(vault)):
             newest = await self.objects.vaults.live(vault)
             require_unowned(newest, decide(newest), manager=API_MANAGER)
-            await self._secrets.write(newest, granted(name, made, self.suffix()))
+            await self._secrets.write(newest, granted(name, made, version))
             try:
                 changed = await self.objects.vaults.change(newest, decide)
             except RetryableError:  # it may have been stored all the same, and would lack its secrets
@@ -90,10 +93,10 @@ class VaultCredentials:
         A living session that has it tries it; where none lives, or none answers, the last that was found counts.
         """
         known = validation_of(vault, credential_id, self.clock.now())
-        settling = unsettled_seconds(vault, credential_id, self.clock.now(), probes.settle_seconds)
-        if settling:  # a proxy would try what it has, which may be the one before
-            await asyncio.sleep(settling)
-        found = await probes.probe(vault["metadata"]["namespace"], known["vault_id"], credential_id)
+        entry = entry_of(vault, credential_id)
+        is_ours = is_held_by(entry["auth"], secret_name_for(vault))
+        version = times_of(vault).get(entry["name"], {}).get("version", "") if is_ours else ""
+        found = await probes.probe(vault["metadata"]["namespace"], known["vault_id"], credential_id, version)
         return known if found is None else {**known, **found, "validated_at": rfc3339(self.clock.now())}
 
     async def update(self, vault: Manifest, credential_id: str, body: CredentialUpdate) -> Json:
@@ -119,7 +122,7 @@ class VaultCredentials:
             entry = entry_of(changed, credential_id)
             if body.auth is not None:
                 made = resealed(entry, body.auth, held, self.clock.now())
-                await self._secrets.write(changed, granted(entry["name"], made, self.suffix()))
+                changed = await self._rewritten(changed, entry["name"], made)
         return view(changed, entry)
 
     async def archive(self, vault: Manifest, credential_id: str) -> Json:
@@ -170,13 +173,19 @@ class VaultCredentials:
         found = [item for item in shown if archived or item["archived_at"] is None]
         return page_of(found, lambda item: f"{item['created_at']}/{item['id']}", window, secret)
 
+    async def _rewritten(self, vault: Manifest, name: str, made: Sealed) -> Manifest:
+        """Write secrets in the place of others, then tell the Vault: so the operator brings them at once."""
+        version = self.suffix()
+        await self._secrets.write(vault, granted(name, made, version))
+        return await self.objects.vaults.change(vault, lambda now: {"metadata": versioned(now, name, version)})
+
     @property
     def _secrets(self) -> VaultSecrets:
         return VaultSecrets(kube=self.objects.kube)
 
-    def _patch(self, newest: Manifest, credentials: list[Json], name: str, *events: str) -> Manifest:
-        moment = rfc3339(self.clock.now())
-        return {"metadata": noted(newest, name, moment, *events), "spec": {"credentials": credentials}}
+    def _patch(self, newest: Manifest, credentials: list[Json], name: str, *events: str, version: str = "") -> Manifest:
+        patch = noted(newest, name, rfc3339(self.clock.now()), *events, version=version)
+        return {"metadata": patch, "spec": {"credentials": credentials}}
 
 
 def view(vault: Manifest, entry: Mapping[str, Any]) -> Json:

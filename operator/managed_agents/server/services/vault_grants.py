@@ -86,7 +86,7 @@ class VaultGrants:
             raise
         self.turns.renewed(credential_id, body.version)
         self.turns.end(credential_id, session_id)
-        await self._tell(grant, body.expires_at)
+        await self._tell(grant, body.expires_at, fresh)
         return fresh
 
     async def report(self, config: Mapping[str, Any], credential_id: str, body: GrantProblem) -> None:
@@ -115,7 +115,7 @@ class VaultGrants:
                     return Grant(vault=vault, credential_id=credential_id, name=entry["name"])
         raise NotFoundError(f"credential {credential_id} is no usable OAuth credential of the session's vaults")
 
-    async def _tell(self, grant: Grant, expires_at: str | None) -> None:
+    async def _tell(self, grant: Grant, expires_at: str | None, version: str) -> None:
         """Show the new expiry; the grant is stored already, so whatever hinders this is no failure of the call."""
         moment = rfc3339(self.clock.now())
 
@@ -123,7 +123,7 @@ class VaultGrants:
             entry = entry_of(newest, grant.credential_id)
             auth = {key: value for key, value in entry["auth"].items() if key != "expiresAt"}
             auth |= {"expiresAt": expires_at} if expires_at else {}
-            patch = noted(newest, grant.name, moment, "refreshed")
+            patch = noted(newest, grant.name, moment, "refreshed", version=version)
             patch["annotations"] |= with_problem(newest, grant.name, None)
             return {"metadata": patch, "spec": {"credentials": with_entry(newest, {**entry, "auth": auth})}}
 

@@ -184,11 +184,22 @@ def times_of(vault: Manifest) -> Times:
     return {name: times for name, times in found.items() if isinstance(times, dict)} if isinstance(found, dict) else {}
 
 
-def noted(vault: Manifest, name: str, moment: str, *events: str) -> Json:
-    """Return the annotation that says when these happened to a credential; of those that are gone nothing stays."""
+def noted(vault: Manifest, name: str, moment: str, *events: str, version: str = "") -> Json:
+    """Return the annotation that says when these happened to a credential; of those that are gone nothing stays.
+
+    `version` is that of its secrets, where they were written with this.
+    """
     left = {entry["name"] for entry in credentials_of(vault)} | {name}
     times = {key: value for key, value in times_of(vault).items() if key in left}
     times[name] = {**times.get(name, {}), **dict.fromkeys(events, moment)}
+    times[name] |= {"version": version} if version else {}
+    return {"annotations": {ANNOTATION_TIMES: json.dumps(times, sort_keys=True)}}
+
+
+def versioned(vault: Manifest, name: str, version: str) -> Json:
+    """Return the annotation that says which version of a credential was written last."""
+    times = times_of(vault)
+    times[name] = {**times.get(name, {}), "version": version}
     return {"annotations": {ANNOTATION_TIMES: json.dumps(times, sort_keys=True)}}
 
 
