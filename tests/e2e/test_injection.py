@@ -18,8 +18,8 @@ from support.cluster import (
     read_in_container,
     script,
 )
-from support.policyprobe import create, probe_image
 from support.requirements import requirement
+from support.server_pod import python_server
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(500)]
 
@@ -45,38 +45,6 @@ SERVER = textwrap.dedent(
 CALL = 'curl -sS -o /dev/null -w "%{http_code}" -H "X-Key: $KEY" '
 
 
-def serve(namespace: Namespace, host: str, authority: TestAuthority) -> None:
-    """Start a server behind TLS that writes down the keys it is shown."""
-    container = {
-        "name": "main",
-        "image": probe_image(),
-        "imagePullPolicy": "Never",
-        "command": ["python3", "-u", "/files/server.py"],
-        "volumeMounts": [{"name": "files", "mountPath": "/files"}],
-        "readinessProbe": {"tcpSocket": {"port": 8443}, "periodSeconds": 1},
-        "resources": {"requests": {"cpu": "1m", "memory": "16Mi"}, "limits": {"cpu": "500m", "memory": "64Mi"}},
-    }
-    spec = {
-        "containers": [container],
-        "volumes": [{"name": "files", "secret": {"secretName": NAME}}],
-        "terminationGracePeriodSeconds": 0,
-        "automountServiceAccountToken": False,
-    }
-    files = {"server.py": SERVER, "chain.pem": authority.chain_for(host)}
-    create(
-        namespace.name,
-        {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": NAME}, "stringData": files},
-        {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": {"name": NAME},
-            "spec": {"clusterIP": "None", "selector": {"app": NAME}},
-        },
-        {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": NAME, "labels": {"app": NAME}}, "spec": spec},
-    )
-    kubectl("wait", "-n", namespace.name, f"pod/{NAME}", "--for=condition=Ready", "--timeout=60s")
-
-
 def keep(namespace: Namespace, value: str) -> None:
     """Make or rotate the credential's Secret."""
     metadata = {"name": "key", "namespace": namespace.name}
@@ -96,7 +64,7 @@ def vault(host: str) -> dict[str, Any]:
 @requirement("injection", "injection-rotation", "I16")
 def test_a_value_reaches_its_host_and_never_the_sandbox(namespace: Namespace, tmp_path: Path) -> None:
     host, authority = f"{NAME}.{namespace.name}.svc.cluster.local", TestAuthority(tmp_path)
-    serve(namespace, host, authority)
+    python_server(namespace, NAME, SERVER, port=8443, files={"chain.pem": authority.chain_for(host)})
     keep(namespace, f"{CANARY}-old")
     box = environment("caller")
     box["spec"]["config"]["networking"]["allowedHosts"] = [host]

@@ -4,9 +4,9 @@ import textwrap
 
 import pytest
 
-from support.cluster import Namespace, Object, egress_rules, kubectl, managed, message, script
-from support.policyprobe import create, probe_image
+from support.cluster import Namespace, Object, egress_rules, managed, message, script
 from support.requirements import requirement
+from support.server_pod import server_pod
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(500)]
 
@@ -48,41 +48,8 @@ SERVER = textwrap.dedent(
 
 def calculator(namespace: Namespace, name: str = "calculator", program: str = SERVER) -> str:
     """Start an MCP server as a Service; return its name in the cluster."""
-    container = {
-        "name": "main",
-        "image": probe_image(),
-        "imagePullPolicy": "Never",
-        "command": ["python3", "-u", "/files/server.py"],
-        "volumeMounts": [{"name": "files", "mountPath": "/files"}],
-        "readinessProbe": {"tcpSocket": {"port": PORT}, "periodSeconds": 1},
-        "resources": {"requests": {"cpu": "1m", "memory": "16Mi"}, "limits": {"cpu": "500m", "memory": "64Mi"}},
-    }
-    spec = {
-        "containers": [container],
-        "volumes": [{"name": "files", "configMap": {"name": name}}],
-        "terminationGracePeriodSeconds": 0,
-        "automountServiceAccountToken": False,
-    }
-    labels = {"app": name}
-    ports = [{"port": PORT}]
-    create(
-        namespace.name,
-        {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": {"name": name},
-            "data": {"server.py": program},
-        },
-        {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": {"name": name},
-            "spec": {"selector": labels, "ports": ports},
-        },
-        {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": labels}, "spec": spec},
-    )
-    kubectl("wait", "-n", namespace.name, f"pod/{name}", "--for=condition=Ready", "--timeout=60s")
-    return f"{name}.{namespace.name}.svc.cluster.local"
+    command = ["python3", "-u", "/files/server.py"]
+    return server_pod(namespace, name, command, port=PORT, files={"server.py": program}, has_own_address=True).host
 
 
 def of(namespace: Namespace, session: str, *kinds: str) -> list[Object]:

@@ -1,14 +1,13 @@
 """Packages of an Environment on the cluster: fetched once by its Job, kept, and there before the first call."""
 
-import base64
 import io
 import zipfile
 
 import pytest
 
 from support.cluster import Namespace, Object, egress_rules, eventually, kubectl, managed, message, script
-from support.policyprobe import create, probe_image
 from support.requirements import requirement
+from support.server_pod import file_server
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(500)]
 
@@ -29,48 +28,10 @@ def wheel() -> bytes:
     return held.getvalue()
 
 
-def index(namespace: Namespace) -> tuple[str, str]:
-    """Start an HTTP server that holds the wheel; return its name in the cluster and its address."""
-    container = {
-        "name": "main",
-        "image": probe_image(),
-        "imagePullPolicy": "Never",
-        "command": ["python3", "-u", "-m", "http.server", "80", "--directory", "/files"],
-        "volumeMounts": [{"name": "files", "mountPath": "/files"}],
-        "readinessProbe": {"httpGet": {"path": f"/{WHEEL}", "port": 80}, "periodSeconds": 1},
-        "resources": {"requests": {"cpu": "1m", "memory": "16Mi"}, "limits": {"cpu": "500m", "memory": "64Mi"}},
-    }
-    volumes = [{"name": "files", "configMap": {"name": "files"}}]
-    spec = {"containers": [container], "volumes": volumes, "terminationGracePeriodSeconds": 0}
-    create(
-        namespace.name,
-        {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": {"name": "files"},
-            "binaryData": {WHEEL: base64.b64encode(wheel()).decode()},
-        },
-        {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": {"name": "index"},
-            "spec": {"clusterIP": "None", "selector": {"app": "index"}},
-        },
-        {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": {"name": "index", "labels": {"app": "index"}},
-            "spec": {**spec, "automountServiceAccountToken": False},
-        },
-    )
-    kubectl("wait", "-n", namespace.name, "pod/index", "--for=condition=Ready", "--timeout=60s")
-    address = namespace.get("pod", "index")["status"]["podIP"]
-    return f"index.{namespace.name}.svc.cluster.local", address
-
-
 @requirement("packages")
 def test_packages_are_installed_once_and_are_there_before_the_first_call(namespace: Namespace) -> None:
-    host, address = index(namespace)
+    index = file_server(namespace, "index", {WHEEL: wheel()})
+    host, address = index.host, index.address
     rules = {"allowed_hosts": [host], "allowed_cidrs": [address], "registries": {"pip": [host]}}
     networking = {"type": "limited", "allowPackageManagers": True}
     packages = {"pip": [f"greeting@http://{host}/{WHEEL}"]}

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from support.cluster import Namespace, Object, installation, kubectl, managed, message, script
-from support.policyprobe import create, probe_image
+from support.cluster import Namespace, installation, managed, message, script
 from support.requirements import requirement
+from support.server_pod import file_server
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
 
@@ -16,35 +16,10 @@ PAGE = (
 )
 
 
-def page_server(namespace: Namespace) -> tuple[str, str]:
-    """Start an HTTP server of one page; return its name in the cluster and its address."""
-    container = {
-        "name": "main",
-        "image": probe_image(),
-        "imagePullPolicy": "Never",
-        "command": ["python3", "-u", "-m", "http.server", "80", "--directory", "/files"],
-        "volumeMounts": [{"name": "files", "mountPath": "/files"}],
-        "readinessProbe": {"httpGet": {"path": "/page.html", "port": 80}, "periodSeconds": 1},
-        "resources": {"requests": {"cpu": "1m", "memory": "16Mi"}, "limits": {"cpu": "500m", "memory": "64Mi"}},
-    }
-    volumes = [{"name": "files", "configMap": {"name": "pages"}}]
-    spec = {"containers": [container], "volumes": volumes, "terminationGracePeriodSeconds": 0}
-    service: Object = {"clusterIP": "None", "selector": {"app": "pages"}}
-    pod: Object = {**spec, "automountServiceAccountToken": False}
-    create(
-        namespace.name,
-        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "pages"}, "data": {"page.html": PAGE}},
-        {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "pages"}, "spec": service},
-        {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "pages", "labels": {"app": "pages"}}, "spec": pod},
-    )
-    kubectl("wait", "-n", namespace.name, "pod/pages", "--for=condition=Ready", "--timeout=60s")
-    address = namespace.get("pod", "pages")["status"]["podIP"]
-    return f"pages.{namespace.name}.svc.cluster.local", address
-
-
 @requirement("web-fetch", "web-search", "web-search-cost", "A23")
 def test_pages_and_searches_reach_the_model_and_no_sandbox_is_made(namespace: Namespace) -> None:
-    host, address = page_server(namespace)
+    pages = file_server(namespace, "pages", {"page.html": PAGE})
+    host, address = pages.host, pages.address
     page = f"http://{host}/page.html"
     steps = script(
         {"tool": "web_search", "input": {"query": f"weather {page}"}},
