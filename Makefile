@@ -21,6 +21,7 @@ test: check ## Everything from nothing: checks, then unit, component and end-to-
 	@$(MAKE) --no-print-directory install
 	@$(PYTEST) -q tests/manifests tests/component/operator -m "apiserver"
 	@PYTHONPATH=tests $(BIN)/python -m support.sdks
+	@PYTHONPATH=tests $(BIN)/python -m support.peer_programs
 	@scripts/with-cluster $(PYTEST) -q tests/e2e tests/sdk -m "cluster"
 
 .PHONY: check

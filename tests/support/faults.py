@@ -30,6 +30,11 @@ def kill_harness_pod(namespace: str, session: str) -> None:
     _delete(_pod_of(namespace, session, "harness"))
 
 
+def kill_proxy(namespace: str, session: str) -> None:
+    """Kill the proxy's PID 1 from the node, while the harness beside it lives on."""
+    kill_container(_pod_of(namespace, session, "harness"), "proxy")
+
+
 def kill_tools_container(namespace: str, session: str) -> None:
     """Kill the tools container's PID 1 from the node, as the kernel would when the container is out of memory."""
     kill_container(_pod_of(namespace, session, "sandbox"), "tools")

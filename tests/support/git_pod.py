@@ -107,6 +107,10 @@ class GitPod:
         """Return the subject of a ref's commit, empty where there is none."""
         return self._run("git", "-C", f"/srv/{name}", "for-each-ref", "--format=%(contents:subject)", ref).strip()
 
+    def git(self, *arguments: str) -> str:
+        """Run git on the server; return what it prints."""
+        return self._run("git", *arguments)
+
     def _run(self, *command: str) -> str:
         return kubectl("exec", "-n", self.namespace.name, NAME, "--", *command)
 

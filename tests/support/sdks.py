@@ -33,13 +33,13 @@ def python_with(version: str) -> Path:
     interpreter = folder / "bin" / "python"
     if not (folder / ".done").exists():
         shutil.rmtree(folder, ignore_errors=True)
-        _run([_uv(), "venv", "--quiet", "--python", sys.executable, str(folder)])
-        _run([_uv(), "pip", "install", "--quiet", "--python", str(interpreter), f"anthropic=={version}"])
+        _run([uv(), "venv", "--quiet", "--python", sys.executable, str(folder)])
+        _run([uv(), "pip", "install", "--quiet", "--python", str(interpreter), f"anthropic=={version}"])
         (folder / ".done").touch()
     return interpreter
 
 
-def _uv() -> str:
+def uv() -> str:
     """Return uv: on PATH, or where scripts/venv put it."""
     found = shutil.which("uv") or next(map(str, cache_folder().parent.glob("uv-*/bin/uv")), None)
     if found is None:

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from support.cluster import Namespace, Object, kubectl
 from support.policyprobe import create, probe_image
 
+SANDBOX_IMAGE = "docker.io/managed-agents/sandbox:dev"
+"""Has Python and a C++ library; the cluster has it for the sandboxes."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerPod:
@@ -24,24 +27,32 @@ def server_pod(
     port: int,
     files: Mapping[str, str | bytes],
     has_own_address: bool = False,
+    programs: str = "",
+    memory: str = "64Mi",
 ) -> ServerPod:
     """Start the command, which finds its files in `/files`, and wait until it takes connections at the port.
 
-    With `has_own_address` the Service has an address beside the Pod's, and opens that one port.
+    With `has_own_address` the Service has an address beside the Pod's, and opens that one port. `programs` is a folder
+    of the node's, which the command finds as `/programs`, in the image of sandboxes.
     """
     labels = {"app": name}
+    volumes: list[Object] = [{"name": "files", "secret": {"secretName": name}}]
+    mounts: list[Object] = [{"name": "files", "mountPath": "/files"}]
+    if programs:
+        volumes.append({"name": "programs", "hostPath": {"path": programs, "type": "Directory"}})
+        mounts.append({"name": "programs", "mountPath": "/programs", "readOnly": True})
     container = {
         "name": "main",
-        "image": probe_image(),
+        "image": SANDBOX_IMAGE if programs else probe_image(),
         "imagePullPolicy": "Never",
         "command": list(command),
-        "volumeMounts": [{"name": "files", "mountPath": "/files"}],
+        "volumeMounts": mounts,
         "readinessProbe": {"tcpSocket": {"port": port}, "periodSeconds": 1},
-        "resources": {"requests": {"cpu": "1m", "memory": "16Mi"}, "limits": {"cpu": "500m", "memory": "64Mi"}},
+        "resources": {"requests": {"cpu": "1m", "memory": "16Mi"}, "limits": {"cpu": "500m", "memory": memory}},
     }
     spec: Object = {
         "containers": [container],
-        "volumes": [{"name": "files", "secret": {"secretName": name}}],
+        "volumes": volumes,
         "terminationGracePeriodSeconds": 0,
         "automountServiceAccountToken": False,
     }

@@ -16,7 +16,7 @@ from support.arena import ALICE, MALLORY, PORT, Arena, python_command
 from support.canaries import canary, forms, needles, search
 from support.cluster import SYSTEM, kubectl, read_in_container
 from support.requirements import requirement
-from support.searched import files, texts
+from support.searched import files, metrics, texts
 from support.tally import Tally
 from support.thief import program
 
@@ -85,7 +85,9 @@ def test_no_secret_is_found_anywhere_after_a_hostile_run(arena: Arena, tally: Ta
         )
     assert '"done"' in json.dumps(events).replace("\\", ""), "the hostile program ran to its end"
 
-    everything = [*texts(arena), ("stream", b"".join(stream))]
+    sessions = (MALLORY, ALICE)
+    told = [("metrics", metrics(arena)), ("stream", b"".join(stream))]
+    everything = [*texts(arena.namespace, sessions), *told]
     unread = [place for place, content in everything if not content and not place.startswith("log of ")]
     assert unread == [], "what could not be read was not searched"
     found = [find for place, content in everything for find in search(place, content, wanted)]
@@ -96,9 +98,9 @@ def test_no_secret_is_found_anywhere_after_a_hostile_run(arena: Arena, tally: Ta
         taken = [find for find in found if find.name == name]
         tally.attack("A35", f"the {name}: {taken}", succeeded=taken, control=control)
 
-    kept = files(arena, needles([decoy]))
+    kept = files(arena.namespace, sessions, needles([decoy]))
     control = any(path.startswith("tools: /workspace/loot") for path in kept) and any("server" in path for path in kept)
-    stolen = files(arena, needles(wanted.values()))
+    stolen = files(arena.namespace, sessions, needles(wanted.values()))
     tally.attack("A35", f"a file with a secret: {stolen}", succeeded=stolen, control=control)
     megabytes = sum(len(content) for _, content in everything) / 1e6
     print(f"searched {len(everything)} texts of {megabytes:.1f} MB, and the files of our containers")
