@@ -10,7 +10,7 @@ from support.cluster import Namespace, Object, environment, eventually, managed,
 from support.git_pod import GitPod
 from support.peers import PORT, Peers
 
-TURN_SECONDS = 240
+TURN_SECONDS = 420
 ELSEWHERE = "elsewhere.example"
 """A host that nobody allowed."""
 REFUSED = f"403 Forbidden (sandbox network: {ELSEWHERE}"
