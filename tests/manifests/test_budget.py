@@ -14,6 +14,7 @@ import pytest
 from support.apiserver import ControlPlane
 from support.crd_schema import nodes, schema_of
 from support.kubeclient import KubeError, collection_path, eventually
+from support.longest import longest_agent, longest_environment, longest_session
 from support.manifests import crds
 from support.requirements import requirement
 
@@ -68,64 +69,10 @@ def _object(plane: ControlPlane, kind: str, spec: Json) -> Json:
     return {"apiVersion": f"{GROUP}/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec}
 
 
-def _padded(prefix: str, index: int, length: int) -> str:
-    return f"{prefix}{index}".ljust(length, "x")
-
-
-METADATA = {_padded("k", index, 64): "v" * 512 for index in range(16)}
-
-
-def _longest_agent() -> Json:
-    servers = [_padded("s", index, 255) for index in range(20)]
-    properties = {_padded("p", index, 64): {"type": "string"} for index in range(64)}
-    names = ["bash", "read", "write", "edit", "glob", "grep", "web_fetch", "web_search"]
-    toolset = {"type": "agent_toolset_20260401", "configs": [{"name": name, "type": name} for name in names]}
-    mcp: list[Json] = [{"type": "mcp_toolset", "mcpServerName": server} for server in servers]
-    mcp[0]["configs"] = [{"name": _padded("t", index, 255)} for index in range(122)]
-    custom = [
-        {"type": "custom", "name": _padded("c", index, 128), "description": "d", "inputSchema": schema}
-        for index, schema in enumerate([{"type": "object", "properties": properties}] * 107)
-    ]
-    return {
-        "model": {"id": "m" * 256},
-        "system": "s" * 100_000,
-        "metadata": METADATA,
-        "tools": [toolset, *mcp, *custom],
-        "mcpServers": [{"type": "url", "name": server, "url": "https://mcp.example"} for server in servers],
-    }
-
-
-def _longest_session(events: int = 100) -> Json:
-    blocks = [{"type": "text", "text": "t" * 131} for _ in range(10)]
-    resources = [{"type": "file", "fileId": _padded("f", index, 128), "mountPath": "m" * 512} for index in range(500)]
-    return {
-        "agentRef": {"name": "a" * 40},
-        "environmentRef": {"name": "e" * 40},
-        "metadata": METADATA,
-        "resources": resources,
-        "vaultRefs": [{"name": _padded("v", index, 40)} for index in range(50)],
-        "events": [
-            {"name": _padded("e", index, 63), "type": "user.message", "content": blocks} for index in range(events)
-        ],
-    }
-
-
-def _longest_environment() -> Json:
-    hosts = [f"{_padded('h', index, 63)}.example" for index in range(256)]
-    networking = {"type": "limited", "allowedHosts": hosts, "allowPackageManagers": True}
-    mounts = [{"mountPath": _padded("/d", index, 256), "configMapRef": {"name": "c" * 253}} for index in range(16)]
-    packages = {"pip": ["p" * 256] * 100, "apt": ["a" * 256] * 100}
-    return {
-        "metadata": METADATA,
-        "config": {"type": "cloud", "networking": networking, "packages": packages},
-        "sandbox": {"mounts": mounts, "warmReplicas": 100, "maxWarmReplicas": 100},
-    }
-
-
 @requirement("A36")
 @pytest.mark.parametrize(
     ("kind", "spec"),
-    [("Agent", _longest_agent()), ("Environment", _longest_environment())],
+    [("Agent", longest_agent()), ("Environment", longest_environment())],
     ids=["Agent", "Environment"],
 )
 def test_longest_legal_object_is_accepted(tenfold: ControlPlane, kind: str, spec: Json) -> None:
@@ -133,7 +80,7 @@ def test_longest_legal_object_is_accepted(tenfold: ControlPlane, kind: str, spec
 
 
 def test_longest_session_is_accepted_and_its_events_may_go(tenfold: ControlPlane) -> None:
-    stored = tenfold.client.create(_object(tenfold, "Session", _longest_session()))
+    stored = tenfold.client.create(_object(tenfold, "Session", longest_session()))
     rejected = [{"name": entry["name"], "reason": "Invalid"} for entry in stored["spec"]["events"]]
     status = {"events": {"delivered": [], "rejected": rejected}}
     stored = tenfold.client.replace({**stored, "status": status}, subresource="status")

@@ -8,6 +8,7 @@ import pytest
 from support.arena import POD_RESTRICTED, RESTRICTED, Arena
 from support.cluster import KubectlError, Object, kubectl, managed
 from support.edits import edited
+from support.longest import longest_agent, longest_environment, longest_session
 from support.requirements import requirement
 from support.tally import Tally
 
@@ -84,6 +85,28 @@ def test_what_reaches_beyond_its_namespace_or_its_pod_is_refused(arena: Arena, t
             assert last.lower() in said.lower().replace(" ", "") or "violates PodSecurity" in said, said
     finally:
         kubectl("delete", "rolebinding", "-n", arena.namespace.name, "reads")
+
+
+@requirement("A36")
+@pytest.mark.parametrize(
+    ("kind", "spec", "longer"),
+    [
+        ("Agent", longest_agent(), {"spec.system": "s" * 100_001}),
+        ("Environment", longest_environment(), {"spec.metadata.another": "v"}),
+        ("Session", longest_session(), {"spec.events": longest_session(101)["events"]}),
+    ],
+    ids=["Agent", "Environment", "Session"],
+)
+def test_the_longest_object_is_admitted_and_a_longer_one_refused_by_its_schema(
+    arena: Arena, tally: Tally, kind: str, spec: Object, longer: Object
+) -> None:
+    """By this cluster's kube-apiserver and its policies; the budget itself: tests/manifests/test_budget.py."""
+    longest = managed(kind, "probe", spec)
+    said = refusal(arena, edited(longest, longer))
+    control = refusal(arena, longest)
+    tally.attack("A36", f"{kind} with more in {next(iter(longer))}", succeeded=said is None, control=control is None)
+    assert said is not None
+    assert "too long" in said.lower() or "too many" in said.lower(), said
 
 
 @requirement("A33")
