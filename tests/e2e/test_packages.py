@@ -1,13 +1,11 @@
 """Packages of an Environment on the cluster: fetched once by its Job, kept, and there before the first call."""
 
-import io
-import zipfile
-
 import pytest
 
 from support.cluster import Namespace, Object, egress_rules, eventually, kubectl, managed, message, script
 from support.requirements import requirement
 from support.server_pod import file_server
+from support.wheels import wheel
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(500)]
 
@@ -15,22 +13,9 @@ INSTALL_SECONDS = 240
 WHEEL = "greeting-1.0-py3-none-any.whl"
 
 
-def wheel() -> bytes:
-    """A wheel with one module."""
-    held = io.BytesIO()
-    information = "greeting-1.0.dist-info"
-    with zipfile.ZipFile(held, "w") as archive:
-        archive.writestr("greeting.py", "TEXT = 'hello from a package'\n")
-        archive.writestr(f"{information}/METADATA", "Metadata-Version: 2.1\nName: greeting\nVersion: 1.0\n")
-        tags = "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-        archive.writestr(f"{information}/WHEEL", tags)
-        archive.writestr(f"{information}/RECORD", f"greeting.py,,\n{information}/METADATA,,\n{information}/WHEEL,,\n")
-    return held.getvalue()
-
-
 @requirement("packages")
 def test_packages_are_installed_once_and_are_there_before_the_first_call(namespace: Namespace) -> None:
-    index = file_server(namespace, "index", {WHEEL: wheel()})
+    index = file_server(namespace, "index", {WHEEL: wheel("greeting", "hello from a package")})
     host, address = index.host, index.address
     rules = {"allowed_hosts": [host], "allowed_cidrs": [address], "registries": {"pip": [host]}}
     networking = {"type": "limited", "allowPackageManagers": True}

@@ -32,6 +32,9 @@ BYSTANDER = "bystander"
 ALLOWED = "allowed.example"
 """A name on the list of the arena's Environment; it need not exist."""
 
+OUTSIDE, INDEX = "outside", "index"
+"""The end of the name of a namespace beside the arena's, and a server there, which may be reached at port 80."""
+
 MALLORY = "mallory"
 """The hostile session."""
 ALICE = "alice"
@@ -63,6 +66,8 @@ class Arena:
     canaries: dict[str, str] = field(repr=False)
     host: str
     """The bystander's name in the cluster, which the administrator and the Environment allow, on port 8080."""
+    index: str
+    """A name outside the namespace that both allow too; who tests with it starts a server there."""
 
     def session_id(self, session: str) -> str:
         """Return the API id of one of the two sessions."""
@@ -122,13 +127,14 @@ def arena_in(namespace: Namespace) -> Iterator[Arena]:
     host = f"{BYSTANDER}.{namespace.name}.svc.cluster.local"
     _keep_secrets(namespace, canaries)
     _start_bystander(namespace)
-    rules = {"allowed_hosts": [f"{host}:{PORT}"]}
+    index = f"{INDEX}.{namespace.name}-{OUTSIDE}.svc.cluster.local"
+    rules = {"allowed_hosts": [f"{host}:{PORT}", index]}
     with installation(egress_rules=rules, web_search={"backend": "brave"}):
-        namespace.apply(_vault(), _box(host))
+        namespace.apply(_vault(), _box(host, index))
         eventually("the Vault is valid", lambda: namespace.condition("vault", "team", "Ready").get("status") == "True")
         for session in (MALLORY, ALICE):
             namespace.apply(managed("Session", session, _session()))
-        made = Arena(namespace=namespace, canaries=canaries | {"api-key": _api_key(namespace)}, host=host)
+        made = Arena(namespace=namespace, canaries=canaries | {"api-key": _api_key(namespace)}, host=host, index=index)
         kubectl("wait", "-n", namespace.name, f"pod/{BYSTANDER}", "--for=condition=Ready", "--timeout=60s")
         for session in (MALLORY, ALICE):
             namespace.wait_idle(session)
@@ -145,9 +151,9 @@ def _session() -> Object:
     }
 
 
-def _box(host: str) -> Object:
+def _box(*hosts: str) -> Object:
     box = environment("arena", idle_seconds=600)
-    networking = {"type": "limited", "allowedHosts": [host, ALLOWED, f"*.{ALLOWED}"]}
+    networking = {"type": "limited", "allowedHosts": [*hosts, ALLOWED, f"*.{ALLOWED}"]}
     box["spec"]["config"] |= {"networking": networking}
     return box
 
