@@ -32,6 +32,9 @@ BYSTANDER = "bystander"
 ALLOWED = "allowed.example"
 """A name on the list of the arena's Environment; it need not exist."""
 
+KEYS = ("bearer", "variable", "access", "refresh", "client", "repository")
+"""What the Secret `keys` holds: a credential of each kind, and all parts of a grant."""
+
 OUTSIDE, INDEX = "outside", "index"
 """The end of the name of a namespace beside the arena's, and a server there, which may be reached at port 80."""
 
@@ -123,7 +126,7 @@ def text_of(result: Object) -> str:
 def arena_in(namespace: Namespace) -> Iterator[Arena]:
     """Make the arena in a fresh tenant namespace, with two sessions that have a sandbox each."""
     kubectl("label", "namespace", namespace.name, "pod-security.kubernetes.io/enforce=restricted")
-    canaries = {kind: canary(kind) for kind in ("provider", "bearer", "variable", "search")}
+    canaries = {kind: canary(kind) for kind in (*KEYS, "provider", "search")}
     host = f"{BYSTANDER}.{namespace.name}.svc.cluster.local"
     _keep_secrets(namespace, canaries)
     _start_bystander(namespace)
@@ -132,14 +135,24 @@ def arena_in(namespace: Namespace) -> Iterator[Arena]:
     with installation(egress_rules=rules, web_search={"backend": "brave"}):
         namespace.apply(_vault(), _box(host, index))
         eventually("the Vault is valid", lambda: namespace.condition("vault", "team", "Ready").get("status") == "True")
-        for session in (MALLORY, ALICE):
-            namespace.apply(managed("Session", session, _session()))
+        namespace.apply(managed("Session", MALLORY, {**_session(), "resources": [_repository()]}))
+        namespace.apply(managed("Session", ALICE, _session()))
         made = Arena(namespace=namespace, canaries=canaries | {"api-key": _api_key(namespace)}, host=host, index=index)
         kubectl("wait", "-n", namespace.name, f"pod/{BYSTANDER}", "--for=condition=Ready", "--timeout=60s")
         for session in (MALLORY, ALICE):
             namespace.wait_idle(session)
             assert made.in_sandbox(session, "print('\"here\"')") == "here"
         yield made
+
+
+def _key(name: str) -> Object:
+    return {"secretKeyRef": {"name": "keys", "key": name}}
+
+
+def _repository() -> Object:
+    """Of a host that the Environment refuses, so that no turn waits for it; the proxy has its token all the same."""
+    url = "https://git.denied.example/team/tool"
+    return {"type": "github_repository", "url": url, "authorizationToken": _key("repository")}
 
 
 def _session() -> Object:
@@ -159,24 +172,29 @@ def _box(*hosts: str) -> Object:
 
 
 def _vault() -> Object:
-    def key(name: str) -> Object:
-        return {"secretKeyRef": {"name": "keys", "key": name}}
-
-    bearer = {"type": "static_bearer", "mcpServerUrl": "https://wiki.example", "token": key("bearer")}
+    bearer = {"type": "static_bearer", "mcpServerUrl": "https://wiki.example", "token": _key("bearer")}
+    refresh = {
+        "clientId": "agents",
+        "tokenEndpoint": f"https://{ALLOWED}/token",
+        "refreshToken": _key("refresh"),
+        "tokenEndpointAuth": {"type": "client_secret_post", "clientSecret": _key("client")},
+    }
+    tickets = "https://tickets.example"
+    grant = {"type": "mcp_oauth", "mcpServerUrl": tickets, "accessToken": _key("access"), "refresh": refresh}
     variable = {
         "type": "environment_variable",
         "secretName": "WEATHER_KEY",
-        "secretValue": key("variable"),
+        "secretValue": _key("variable"),
         "networking": {"type": "limited", "allowedHosts": [ALLOWED]},
     }
-    credentials = [{"name": "wiki", "auth": bearer}, {"name": "weather", "auth": variable}]
-    return managed("Vault", "team", {"credentials": credentials})
+    kept = {"wiki": bearer, "weather": variable, "tickets": grant}
+    return managed("Vault", "team", {"credentials": [{"name": name, "auth": auth} for name, auth in kept.items()]})
 
 
 def _keep_secrets(namespace: Namespace, canaries: Mapping[str, str]) -> None:
     held = {
         "simulator-key": {"api-key": canaries["provider"]},
-        "keys": {"bearer": canaries["bearer"], "variable": canaries["variable"]},
+        "keys": {kind: canaries[kind] for kind in KEYS},
         "web-search": {"api-key": canaries["search"]},
     }
     for name, data in held.items():
