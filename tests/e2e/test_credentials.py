@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
-from e2e.test_injection import CALL, serve
+from e2e.test_injection import CALL
 from e2e.test_injection import NAME as TLS_NAME
+from e2e.test_injection import SERVER as TLS_SERVER
 from e2e.test_mcp import PORT, calculator
 from support.authorities import TestAuthority
 from support.cluster import Namespace, Object, egress_rules, environment, eventually, kubectl, managed, script
 from support.requirements import requirement
+from support.server_pod import python_server
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(590)]
 
@@ -212,7 +214,7 @@ def started(namespace: Namespace, host: str, tls_host: str) -> World:
 @requirement("credential-life", "injection-unreachable", "mcp-oauth-probed", "mcp-oauth-refused", "credentials-fail")
 def test_each_type_is_used_rotated_validated_and_archived(namespace: Namespace, tmp_path: Path) -> None:
     tls_host, authority = f"{TLS_NAME}.{namespace.name}.svc.cluster.local", TestAuthority(tmp_path)
-    serve(namespace, tls_host, authority)
+    python_server(namespace, TLS_NAME, TLS_SERVER, port=8443, files={"chain.pem": authority.chain_for(tls_host)})
     host = calculator(namespace, "books", SERVER)
     rules = {"allowed_hosts": [f"{host}:{PORT}", f"{tls_host}:8443"], "authorities": [authority.pem]}
     with egress_rules(rules):

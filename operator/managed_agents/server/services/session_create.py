@@ -161,6 +161,8 @@ class SessionCreator:
             raise
         try:
             return await self._made(intent, draft.spec_for(intent.name))
+        except AlreadyExistsError:  # the name, and so its Secret, is another session's
+            raise
         except ManagedAgentsError:
             with contextlib.suppress(ManagedAgentsError):
                 await secrets.purge(intent.namespace, intent.name)
