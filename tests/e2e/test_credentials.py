@@ -254,6 +254,7 @@ def _validated(world: World) -> None:
     """A token that has ended is renewed by the probe; a grant that is gone is invalid, told in a turn, and mended."""
     world.update("ledger", type="mcp_oauth", access_token="ended-one")
     found = world.validate()
+    assert found.refresh is not None, found
     assert (found.status, found.refresh.status) == ("valid", "succeeded"), found
     world.turns_until("the renewed token is used", lambda: world.used()[1].startswith("renewed-"))
 

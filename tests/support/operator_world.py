@@ -5,8 +5,9 @@ server's summaries as its watch would.
 """
 
 import contextlib
+import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,7 @@ class World:
     operator: Operator
     deaf: bool = False
     """Watch events, and the server's, are lost while this is set."""
+    essences: dict[str, str] = field(default_factory=dict)
     failing: bool = False
     """Writes fail, so steps need time for their retries."""
 
@@ -74,8 +76,18 @@ class World:
         else:
             self.operator.feed.seen(resource, change.object)
         key = _reconciled(change)
-        if key is not None and change.type != "DELETED":
+        if key is not None and change.type != "DELETED" and self._is_news_to_kopf(change):
             self.operator.queue.add(key)
+
+    def _is_news_to_kopf(self, change: Change) -> bool:
+        """kopf's own handlers run for another specification, a pause or a deletion, and for nothing else."""
+        metadata = change.object["metadata"]
+        paused = (metadata.get("annotations") or {}).get(names.ANNOTATION_PAUSED)
+        essence = json.dumps([change.object.get("spec"), paused, metadata.get("deletionTimestamp")], sort_keys=True)
+        if self.essences.get(metadata["uid"]) == essence:
+            return False
+        self.essences[metadata["uid"]] = essence
+        return True
 
     async def settle(self) -> None:
         """Reconcile until nothing is ready. Retries wait for `advance`."""

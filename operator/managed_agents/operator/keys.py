@@ -23,6 +23,9 @@ from managed_agents.operator.packages.spec import environment_packages
 from managed_agents.operator.sessions.model import is_ready
 from managed_agents.operator.watched import CHILDREN
 
+_KOPF = f"operator.{names.GROUP}/"
+"""How kopf's own annotations begin."""
+
 Kind = Literal["Session", "Agent", "Environment", "Providers", "Namespace", "Pools", "Vaults"]
 
 
@@ -56,9 +59,8 @@ def keys_for(resource: Resource, manifest: Manifest, before: Manifest | None, ca
             yield Key("Environment", namespace, name)
         yield from _sessions_of(cache, namespace, "environmentRef", name)
         yield Key("Pools", namespace)
-    elif resource == VAULTS and _is_changed(manifest, before):
-        yield Key("Vaults", namespace)
-        yield from _sessions_with(cache, namespace, name)
+    elif resource == VAULTS:
+        yield from _keys_of_vault(manifest, before, cache)
     elif resource == MODEL_PROVIDERS and _is_changed(manifest, before):
         yield Key("Providers", namespace)
         yield from providers_changed(cache, namespace)
@@ -69,6 +71,15 @@ def _keys_of_session(session: Manifest, before: Manifest | None) -> Iterator[Key
     named = needs_credentials(session) or (before is not None and needs_credentials(before))
     if named and _is_changed(session, before):
         yield Key("Vaults", session["metadata"]["namespace"])
+
+
+def _keys_of_vault(vault: Manifest, before: Manifest | None, cache: Cache) -> Iterator[Key]:
+    namespace, name = vault["metadata"]["namespace"], vault["metadata"]["name"]
+    is_changed = _is_changed(vault, before)
+    if is_changed or _is_told(vault, before):
+        yield Key("Vaults", namespace)
+    if is_changed:
+        yield from _sessions_with(cache, namespace, name)
 
 
 def _keys_of_child(resource: Resource, manifest: Manifest, before: Manifest | None, cache: Cache) -> Iterator[Key]:
@@ -112,6 +123,13 @@ def _is_changed(manifest: Manifest, before: Manifest | None) -> bool:
     if before is None or manifest["metadata"].get("deletionTimestamp"):
         return True
     return any(manifest["metadata"].get(key) != before["metadata"].get(key) for key in ("uid", "generation"))
+
+
+def _is_told(manifest: Manifest, before: Manifest | None) -> bool:
+    """Tell whether an annotation is another: the server puts one on a Vault once it has written a Secret of it."""
+    told = [(item or {"metadata": {}})["metadata"].get("annotations") or {} for item in (manifest, before)]
+    ours, known = ({key: value for key, value in item.items() if not key.startswith(_KOPF)} for item in told)
+    return ours != known
 
 
 def _waiting_sessions(cache: Cache, namespace: str, field: str, name: str) -> Iterator[Key]:

@@ -123,6 +123,21 @@ async def test_proxy_gets_what_the_vaults_hold_in_their_order(operated: World) -
     assert CANARY not in json.dumps([change.object for change in operated.kube.history if change.plural != "secrets"])
 
 
+@requirement("vault-credentials")
+async def test_a_secret_that_the_server_tells_of_is_brought_at_once(operated: World) -> None:
+    await operated.catalog()
+    keep(operated, "keys", token="first")
+    operated.create("vaults", "team", {"credentials": [bearer("wiki", "keys")]})
+    deployment = await served(operated, "team")
+    keep(operated, "keys", token="second")
+    await operated.settle()
+    assert tokens(operated, deployment) == ["first"]  # Secrets are not watched
+    told = {"metadata": {"annotations": {"managedagents.dev/credential-times": "{}"}}}
+    operated.kube.merge(kind_of("vaults"), NAMESPACE, "team", told)
+    await operated.settle()
+    assert tokens(operated, deployment) == ["second"]
+
+
 @requirement("vault-credentials", "F23")
 async def test_rotation_archive_and_delete_reach_a_running_session(operated: World) -> None:
     await operated.catalog()

@@ -92,6 +92,7 @@ class VaultCredentials:
 
         A living session that has it tries it; where none lives, or none answers, the last that was found counts.
         """
+        vault = await self.objects.vaults.live(vault)  # an update of a moment ago says which version is meant
         known = validation_of(vault, credential_id, self.clock.now())
         entry = entry_of(vault, credential_id)
         is_ours = is_held_by(entry["auth"], secret_name_for(vault))
