@@ -17,6 +17,9 @@ import yaml
 
 _ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
+KEEPALIVE_SECONDS = 60.0
+"""How long an unused connection is kept: the kube-apiserver ends it after 90 s, and a handshake costs milliseconds."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KubeAccess:

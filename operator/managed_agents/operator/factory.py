@@ -13,7 +13,7 @@ import structlog
 from managed_agents.contracts import names
 from managed_agents.contracts.clock import Clock, SystemClock
 from managed_agents.contracts.errors import ManagedAgentsError
-from managed_agents.kube.access import KubeAccess
+from managed_agents.kube.access import KEEPALIVE_SECONDS, KubeAccess
 from managed_agents.kube.client import Kube
 from managed_agents.kube.resources import ENVIRONMENTS, SESSIONS
 from managed_agents.operator.announcer import Announcer
@@ -273,7 +273,8 @@ async def run(settings: Settings, access: KubeAccess, run_framework: RunFramewor
     """Run one operator to its end; tells whether it ended in good order (False: the Lease was lost)."""
     clock = SystemClock()
     async with AsyncExitStack() as stack:
-        http = await stack.enter_async_context(aiohttp.ClientSession())
+        connector = aiohttp.TCPConnector(keepalive_timeout=KEEPALIVE_SECONDS)
+        http = await stack.enter_async_context(aiohttp.ClientSession(connector=connector))
         operator = build(settings, access, http, clock=clock, jitter=random.SystemRandom().random)
         await stack.enter_async_context(serve_health(settings.health_port, operator.metrics, lambda: True))
         if settings.leader_elect:

@@ -17,7 +17,7 @@ from managed_agents.eventlog.sqlite import open_event_log
 from managed_agents.eventlog.sqlite.worker import Fatal
 from managed_agents.eventlog.store import EventLog
 from managed_agents.filestore.store import FileStore, open_file_store
-from managed_agents.kube.access import KubeAccess
+from managed_agents.kube.access import KEEPALIVE_SECONDS, KubeAccess
 from managed_agents.kube.client import Kube
 from managed_agents.server.app import internal_app, public_app
 from managed_agents.server.context import Context
@@ -210,7 +210,8 @@ async def _objects(settings: Settings) -> AsyncIterator[Objects]:
         ca=settings.ca_path.read_text() if settings.ca_path is not None else None,
         token_path=settings.token_path,
     )
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=64)) as http:
+    connector = aiohttp.TCPConnector(limit=64, keepalive_timeout=KEEPALIVE_SECONDS)
+    async with aiohttp.ClientSession(connector=connector) as http:
         objects = objects_over(Kube(http, access, manager=API_MANAGER))
         async with objects.following():
             yield objects

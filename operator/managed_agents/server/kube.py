@@ -8,6 +8,7 @@ import aiohttp
 
 from managed_agents.contracts.errors import RetryableError
 from managed_agents.contracts.names import GROUP
+from managed_agents.kube.access import KEEPALIVE_SECONDS
 from managed_agents.server.services.authenticator import Access, Identity, token_expiry
 
 REQUEST_SECONDS = 5.0
@@ -85,6 +86,6 @@ def open_client(ca_path: Path | None) -> aiohttp.ClientSession:
     if ca_path is not None:
         context = ssl.create_default_context(cafile=str(ca_path))
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(ssl=context, limit=32),
+        connector=aiohttp.TCPConnector(ssl=context, limit=32, keepalive_timeout=KEEPALIVE_SECONDS),
         timeout=aiohttp.ClientTimeout(total=REQUEST_SECONDS),
     )
