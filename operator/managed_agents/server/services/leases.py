@@ -94,7 +94,7 @@ class Lease:
             yield frame
 
     def _note(self, config: Config) -> None:
-        self._vaults = str(config["namespace"]), frozenset(config.get("vault_ids") or ())
+        self._vaults = str(config.get("namespace")), frozenset(config.get("vault_ids") or ())
 
     def _send(self, frame: bytes) -> None:
         if self.ended.is_set():
