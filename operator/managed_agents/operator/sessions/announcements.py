@@ -36,8 +36,8 @@ def memory_kills(observed: Observed) -> dict[str, int]:
 
 
 def transition_announcements(observed: Observed, status: Mapping[str, Any]) -> list[Action]:
-    """Say each new reason among the conditions of the status about to be written."""
-    found: dict[str, str] = {}
+    """Say each new reason among the conditions of the status about to be written, and a turn that none showed."""
+    found: dict[str, str] = _turn_between(observed, status)
     for condition in status["conditions"]:
         if condition["type"] not in _TOLD:
             continue
@@ -48,6 +48,17 @@ def transition_announcements(observed: Observed, status: Mapping[str, Any]) -> l
     generation = observed.session["metadata"].get("generation")
     head = observed.summary.head if observed.summary else 0
     return [announce(observed, reason, text, f"{generation}/{head}") for reason, text in found.items()]
+
+
+def _turn_between(observed: Observed, status: Mapping[str, Any]) -> dict[str, str]:
+    """Say of a turn shorter than the operator's look (`urgency.py`) that it ran, and how it ended."""
+    written = observed.session.get("status") or {}
+    before = condition_of(observed.session, conditions.IDLE) or {}
+    [idle] = [item for item in status["conditions"] if item["type"] == conditions.IDLE]
+    is_over = idle["reason"] in conditions.IDLE_REASONS.values() and before.get("reason") != conditions.RUNNING
+    if not is_over or status.get("usage") == written.get("usage"):
+        return {}
+    return {conditions.RUNNING: "a turn was open", idle["reason"]: idle["message"]}
 
 
 _QUIET = frozenset(
