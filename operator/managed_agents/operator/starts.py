@@ -58,6 +58,14 @@ class Starts:
         line.starting[deployment] = self._clock.monotonic() + START_SECONDS_MAX
         return True
 
+    def room(self, namespace: str) -> int:
+        """Return how many more may start now."""
+        line = self._lines.get(namespace)
+        if line is None:
+            return self._most
+        self._expire(line)
+        return self._room(line)
+
     def leave(self, asker: Key) -> None:
         """Take an asker out of the line: it has a harness by now, or needs none."""
         line = self._lines.get(asker.namespace)

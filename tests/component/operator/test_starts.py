@@ -92,3 +92,18 @@ async def test_pool_fills_in_its_turn(operated: World) -> None:
     for done in range(STARTS_PER_NODE, SESSIONS + 1, STARTS_PER_NODE):
         assert len(operated.kube.list("deployments", NAMESPACE, names.LABEL_POOL)) == done
         await come_up(operated)
+
+
+@requirement("starts-in-turn", "pools")
+async def test_pool_that_lacks_nothing_does_not_take_another_out_of_the_line(operated: World) -> None:
+    await operated.catalog()
+    operated.nodes.auto_run = False
+    for name in sessions(STARTS_PER_NODE):
+        operated.session(name, "Hello.")
+    await operated.settle()
+    operated.create("environments", "lacking", {"harness": {"image": "a", "warmReplicas": 1}})
+    operated.create("environments", "content", {"harness": {"image": "b", "maxWarmReplicas": 1}})
+    await operated.settle()
+    assert operated.kube.list("deployments", NAMESPACE, names.LABEL_POOL) == []
+    await come_up(operated)
+    assert len(operated.kube.list("deployments", NAMESPACE, names.LABEL_POOL)) == 1

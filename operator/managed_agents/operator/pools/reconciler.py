@@ -78,6 +78,8 @@ class PoolsReconciler:
         self._generations: dict[str, dict[str, int]] = {}
         self._standing = standing
         self._starts = starts
+        self._in_line: set[str] = set()
+        """Namespaces of which a pool waits for its turn to start one more."""
         self._sandboxes = sandboxes
         self._log = structlog.get_logger()
 
@@ -97,7 +99,10 @@ class PoolsReconciler:
         asking = {_name_of(item) for pool in pools.values() for item in pool.environments}
         others = [name for name in map(_name_of, environments) if name not in asking]
         self._standing.note(namespace, others, "harness", None)
+        self._in_line.discard(namespace)
         rechecks = [await self._harnesses(namespace, pool, members.get(name, [])) for name, pool in pools.items()]
+        if namespace not in self._in_line:
+            self._starts.leave(Key("Pools", namespace))
         rechecks.append(await self._sandboxes.reconcile(namespace, environments))
         rechecks.append(self._tell(namespace, environments))
         return min((seconds for seconds in rechecks if seconds is not None), default=None)
@@ -144,10 +149,9 @@ class PoolsReconciler:
             namespace=namespace,
             wanted=size.wanted,
             offered=offered,
-            serials=[self._new_serial() for _ in range(size.wanted)],
+            serials=[self._new_serial() for _ in range(min(size.wanted, self._starts.room(namespace) + 1))],
             settings=self._settings,
         )
-        self._starts.leave(Key("Pools", namespace))
         groups = (*decision.groups, *((action,) for action in withdrawals(members, offered)))
         is_refused = await self._apply(namespace, groups)
         pod = Requests.of_pod(harness_pod_spec(pool.name, pool.image, self._settings))
@@ -222,6 +226,7 @@ class PoolsReconciler:
         """Make a Deployment, unless other harness Pods of the namespace start first: then its turn comes."""
         name = action.manifest["metadata"]["name"]
         if not self._starts.take(namespace, name, Key("Pools", namespace)):
+            self._in_line.add(namespace)
             return
         try:
             if not self._cluster.is_namespace_ready(namespace):
