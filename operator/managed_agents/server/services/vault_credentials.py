@@ -35,7 +35,6 @@ from managed_agents.server.services.vault_rules import (
     stripped,
     times_of,
     updated_entry,
-    versioned,
     with_entry,
 )
 from managed_agents.server.services.vault_secrets import VaultSecrets
@@ -178,7 +177,7 @@ class VaultCredentials:
         """Write secrets in the place of others, then tell the Vault: so the operator brings them at once."""
         version = self.suffix()
         await self._secrets.write(vault, granted(name, made, version))
-        return await self.objects.vaults.change(vault, lambda now: {"metadata": versioned(now, name, version)})
+        return await self.objects.vaults.change(vault, lambda now: {"metadata": noted(now, name, "", version=version)})
 
     @property
     def _secrets(self) -> VaultSecrets:

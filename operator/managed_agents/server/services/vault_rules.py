@@ -196,13 +196,6 @@ def noted(vault: Manifest, name: str, moment: str, *events: str, version: str = 
     return {"annotations": {ANNOTATION_TIMES: json.dumps(times, sort_keys=True)}}
 
 
-def versioned(vault: Manifest, name: str, version: str) -> Json:
-    """Return the annotation that says which version of a credential was written last."""
-    times = times_of(vault)
-    times[name] = {**times.get(name, {}), "version": version}
-    return {"annotations": {ANNOTATION_TIMES: json.dumps(times, sort_keys=True)}}
-
-
 def _referring(fields: Mapping[str, Any], name: str, secret_name: str, secrets: dict[str, str]) -> Json:
     """Replace each secret by a reference; what it was is added to `secrets`."""
     found: Json = {}
